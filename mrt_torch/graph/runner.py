@@ -1,0 +1,77 @@
+"""Runs passes: each works on a copy that shares all tensors, and is checked when it is done."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import fx, nn
+
+from mrt_torch.graph.shapes import refresh_values
+from mrt_torch.graph.stage import Stage, check_stage
+
+logger = logging.getLogger(__name__)
+
+GraphPass = Callable[[fx.GraphModule], int]
+
+
+@dataclass(frozen=True)
+class PassResult:
+    """What a pass made, and how often it fired."""
+
+    module: fx.GraphModule
+    firings: int
+
+
+def copy_graph_module(module: fx.GraphModule) -> fx.GraphModule:
+    """A GraphModule with its own graph and node metadata that shares every tensor with ``module``."""
+    graph = fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
+    for node in module.graph.nodes:
+        copies[node] = graph.node_copy(node, copies.__getitem__)
+    return _with_shared_tensors(module, graph)
+
+
+def _with_shared_tensors(module: fx.GraphModule, graph: fx.Graph) -> fx.GraphModule:
+    root = nn.Module()
+    for node in graph.nodes:
+        if node.op == "get_attr":
+            root.register_buffer(node.target, getattr(module, node.target), persistent=True)
+        elif node.op == "call_module":
+            setattr(root, node.target, getattr(module, node.target))
+    return fx.GraphModule(root, graph)
+
+
+def run_pass(module: fx.GraphModule, graph_pass: GraphPass, stage: Stage) -> PassResult:
+    """Run one pass on a copy of ``module``, then lint, drop what is dead, refresh shapes and check the stage.
+
+    ``graph_pass`` edits the copy and returns how often it fired.
+
+    Raises:
+        InvalidGraphError: the result is not legal in ``stage``.
+    """
+    working = copy_graph_module(module)
+    firings = graph_pass(working)
+    finish(working, stage)
+    logger.debug("%s fired %d times", getattr(graph_pass, "__name__", graph_pass), firings)
+    return PassResult(working, firings)
+
+
+def finish(module: fx.GraphModule, stage: Stage) -> None:
+    """Leave an edited graph clean: no dead nodes or buffers, current shapes, legal, compiled."""
+    module.graph.eliminate_dead_code()
+    drop_unused_buffers(module)
+    refresh_values(module)
+    module.graph.lint()
+    check_stage(module, stage)
+    module.recompile()
+
+
+def drop_unused_buffers(module: fx.GraphModule) -> int:
+    """Delete the buffers no get_attr node reads; return how many there were."""
+    used = {node.target for node in module.graph.nodes if node.op == "get_attr"}
+    unused = [name for name, _ in module.named_buffers() if name not in used]
+    for name in unused:
+        delattr(module, name)
+    return len(unused)

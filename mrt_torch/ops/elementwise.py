@@ -1,0 +1,168 @@
+"""Operators of two tensors, element by element with broadcasting: add, sub, mul, div, maximum, minimum."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import fx
+
+from mrt_torch.cvm.interval import precision_range
+from mrt_torch.graph.editor import GraphEditor, shape_of
+from mrt_torch.graph.facts import facts_of
+from mrt_torch.ops.registry import register_pass, register_transformer
+from mrt_torch.ops.transformer import Transformer
+from mrt_torch.ops.transposition import PERMUTE, sink_common_transpose
+from mrt_torch.quantization.context import QuantizationContext, Quantized
+
+aten = torch.ops.aten
+WIDEST_TERM = 30
+PRODUCT_BITS = 31
+
+
+class BinaryTransformer(Transformer):
+    """What the operators of two tensors share."""
+
+    def fuse_transpose(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
+        """f(Transpose(A), Transpose(B)) becomes Transpose(f(A, B)), for equal axes, shapes and no other readers."""
+        axes = sink_common_transpose(op, op.args, editor)
+        if axes is None or shape_of(op.args[0]) != shape_of(op.args[1]):
+            return op
+        return editor.call(PERMUTE, editor.call(op.target, *(node.args[0] for node in op.args)), axes)
+
+
+def _same_shapes(op: fx.Node) -> bool:
+    return shape_of(op.args[0]) == shape_of(op.args[1])
+
+
+def _terms(op: fx.Node, context: QuantizationContext, bits: int) -> tuple[list[fx.Node], float]:
+    """Both inputs at one scale.
+
+    Beside a constant, an activation that is already finer than ``bits`` bits keeps its own scale and the constant
+    takes it: nothing is rescaled, and the constant is rounded to a finer grid.
+    """
+    constants = [context.is_constant(node) for node in op.args]
+    if any(constants) and not all(constants):
+        constant, activation = op.args if constants[0] else op.args[::-1]
+        node, scale = context.value(activation)
+        precise = facts_of(node).value_range.precision >= bits
+        if precise and context.threshold(constant) * scale <= precision_range(WIDEST_TERM):
+            fixed = context.parameter(constant, WIDEST_TERM, scale).node
+            return ([fixed, node] if constants[0] else [node, fixed]), scale
+    return context.same_scale(op.args, bits)
+
+
+@register_pass("validate", "rewrite", "prepare_for_compile", "compile")
+@register_transformer(aten.add.Tensor)
+class BroadcastAdd(BinaryTransformer):
+    """X + B."""
+
+    op_name = "broadcast_add"
+    elementwise, broadcast = "elemwise_add", "broadcast_add"
+
+    def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
+        """Both at the scale of the larger threshold in 16 bits, then the integer sum."""
+        nodes, scale = _terms(op, context, context.settings.operator_precision(self.op_name))
+        return Quantized(context.call(self.elementwise if _same_shapes(op) else self.broadcast, *nodes), scale)
+
+
+@register_pass("validate", "rewrite", "prepare_for_compile", "compile")
+@register_transformer(aten.sub.Tensor)
+class BroadcastSub(BroadcastAdd):
+    """X - B."""
+
+    op_name = "broadcast_sub"
+    elementwise, broadcast = "elemwise_sub", "broadcast_sub"
+
+
+@register_pass("validate", "prepare_for_compile", "compile")
+@register_transformer(aten.mul.Tensor)
+class BroadcastMul(BinaryTransformer):
+    """X * B."""
+
+    op_name = "broadcast_mul"
+
+    def rewrite(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
+        """A constant of one element that broadcasts nothing becomes a scalar, which costs nothing."""
+        for constant, other in (op.args, op.args[::-1]):
+            if constant.op == "get_attr" and other.op != "get_attr" and shape_of(op) == shape_of(other):
+                tensor = editor.tensor_of(constant)
+                if tensor.numel() == 1:
+                    return editor.call(aten.mul.Scalar, other, float(tensor))
+        return op
+
+    def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
+        """Xq * Bq with scale s_x * s_b: 16 and 15 bits, so that the product may be shifted on all back ends."""
+        bits = context.settings.operator_precision(self.op_name)
+        left = context.requantize(op.args[0], bits)
+        right = context.requantize(op.args[1], min(bits, PRODUCT_BITS - bits))
+        return Quantized(context.call("broadcast_mul", left.node, right.node), left.scale * right.scale)
+
+
+@register_transformer(aten.div.Tensor)
+class BroadcastDiv(BinaryTransformer):
+    """X / B for a constant B; gone after rewrite."""
+
+    op_name = "broadcast_div"
+
+    def validate(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> str | None:
+        if op.args[1].op != "get_attr":
+            return "the divisor is computed: only division by a constant has an integer form"
+        if not bool((editor.tensor_of(op.args[1]) != 0).all()):
+            return "the constant divisor holds a zero"
+        return None
+
+    def rewrite(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
+        """X * (1 / B), the reciprocal computed in float64."""
+        divisor = editor.tensor_of(op.args[1])
+        reciprocal = divisor.to(torch.float64).reciprocal().to(divisor.dtype)
+        return editor.call(aten.mul.Tensor, op.args[0], editor.constant(f"{op.name}_reciprocal", reciprocal))
+
+
+@register_pass("validate", "rewrite", "prepare_for_compile", "compile")
+@register_transformer(aten.maximum.default)
+class Maximum(BinaryTransformer):
+    """max(X, B)."""
+
+    op_name = "_maximum"
+
+    def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
+        nodes, scale = _terms(op, context, context.settings.operator_precision("broadcast_add"))
+        return Quantized(context.call("broadcast_max", *nodes), scale)
+
+
+@register_pass("validate", "prepare_for_compile", "compile")
+@register_transformer(aten.minimum.default)
+class Minimum(BinaryTransformer):
+    """min(X, B); gone after rewrite."""
+
+    op_name = "_minimum"
+
+    def rewrite(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
+        """-max(-X, -B): the runtime has no minimum."""
+        negated = [editor.call(aten.neg.default, node) for node in op.args]
+        return editor.call(aten.neg.default, editor.call(aten.maximum.default, *negated))
+
+
+@register_pass("validate", "rewrite", "fuse_transpose", "prepare_for_compile", "compile")
+@register_transformer(aten.neg.default)
+class Negative(Transformer):
+    """-X."""
+
+    op_name = "negative"
+
+    def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
+        node, scale = context.value(op.args[0])
+        return Quantized(context.call("negative", node), scale)
+
+
+@register_pass("validate", "rewrite", "fuse_transpose", "prepare_for_compile", "compile")
+@register_transformer(aten.abs.default)
+class Abs(Transformer):
+    """abs(X)."""
+
+    op_name = "abs"
+
+    def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
+        node, scale = context.value(op.args[0])
+        return Quantized(context.call("abs", node), scale)

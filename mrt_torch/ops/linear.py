@@ -1,0 +1,74 @@
+"""FullyConnected."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import fx
+
+from mrt_torch.graph.editor import GraphEditor, shape_of
+from mrt_torch.graph.facts import facts_of
+from mrt_torch.ops.convolution import quantize_weight_and_bias
+from mrt_torch.ops.registry import register_pass, register_transformer
+from mrt_torch.ops.transformer import Transformer
+from mrt_torch.quantization.context import QuantizationContext, Quantized
+
+aten = torch.ops.aten
+# The runtime adds the bit length of the reduction length to 8 + 8 bits, and one bit for a bias.
+LONGEST_REDUCTION = 32767
+
+
+@register_pass("fuse_transpose", "prepare_for_compile", "compile")
+@register_transformer(aten.linear.default)
+class FullyConnected(Transformer):
+    """Y = X * W^T + B over the last axis."""
+
+    op_name = "FullyConnected"
+
+    def validate(self, op: fx.Node, **context: Any) -> str | None:
+        if any(node.op != "get_attr" for node in op.args[1:] if node is not None):
+            return "the weight or bias is computed, not a parameter"
+        return None
+
+    def calculate_ops(self, op: fx.Node, **context: Any) -> int:
+        """out * (2 * inputs, and one for a bias)."""
+        has_bias = len(op.args) > 2 and op.args[2] is not None
+        return math.prod(shape_of(op)) * (2 * shape_of(op.args[1])[1] + int(has_bias))
+
+    def rewrite(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
+        return self.reduce(op, editor=editor)
+
+    def reduce(self, op: fx.Node, *, editor: GraphEditor) -> fx.Node:
+        """Make the input 2-D, because the runtime's dense is: RX = reshape(X), Y = reshape(RX * W^T + B)."""
+        shape = shape_of(op.args[0])
+        if len(shape) == 2:
+            return op
+        flat = editor.call(aten.reshape.default, op.args[0], [-1, shape[-1]])
+        product = editor.call(aten.linear.default, flat, *op.args[1:])
+        return editor.call(aten.reshape.default, product, [-1, *shape_of(op)[1:]] if len(shape) > 1
+                           else list(shape_of(op)))
+
+    def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
+        """See ``quantize_weight_and_bias``.
+
+        A reduction longer than 32767 is cut: Y = B + X1 * W1^T + X2 * W2^T + ..., whose parts share one scale, so
+        their sum is exact. (The original cut the float graph and rounded each part.)
+        """
+        bias = op.args[2] if len(op.args) > 2 else None
+        data, weight, offset, scale = quantize_weight_and_bias(
+            context, op.args[0], op.args[1], bias, context.settings.operator_precision(self.op_name))
+        length = shape_of(op.args[1])[1]
+        if length <= LONGEST_REDUCTION:
+            return Quantized(context.call("dense", data, weight, offset), scale)
+        total = None
+        integers = context.editor.tensor_of(weight)
+        for begin in range(0, length, LONGEST_REDUCTION):
+            end = min(begin + LONGEST_REDUCTION, length)
+            part = context.call("strided_slice", data, begin=[0, begin], end=[2 ** 31 - 1, end], stride=[1, 1])
+            columns = context.constant(f"{weight.name}_{begin}", integers[:, begin:end])
+            product = context.call("dense", part, columns, offset if total is None else None)
+            product = context.narrow(product, facts_of(product).value_range.precision)
+            total = product if total is None else context.call("elemwise_add", total, product)
+        return Quantized(total, scale)

@@ -1,0 +1,78 @@
+"""BatchNorm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import fx
+
+from mrt_torch.graph.editor import GraphEditor, shape_of
+from mrt_torch.graph.facts import source_name
+from mrt_torch.ops.registry import register_pass, register_transformer
+from mrt_torch.ops.transformer import Transformer
+
+aten = torch.ops.aten
+FOLDED_INTO = (aten.conv2d.default, aten.linear.default)
+
+
+@register_pass("fuse_transpose")
+@register_transformer(aten.batch_norm.default)
+class BatchNorm(Transformer):
+    """Y = gamma * (X - mean) / sqrt(var + eps) + beta, channels on axis 1; gone after rewrite."""
+
+    op_name = "BatchNorm"
+
+    def validate(self, op: fx.Node, **context: Any) -> str | None:
+        if op.args[5]:
+            return "it normalises with the statistics of the batch (training mode); call eval() before the capture"
+        if any(node is not None and node.op != "get_attr" for node in op.args[1:5]):
+            return "its statistics are computed, not parameters"
+        if op.args[3] is None or op.args[4] is None:
+            return "it has no running statistics (track_running_stats=False)"
+        return None
+
+    def calculate_ops(self, op: fx.Node, **context: Any) -> int:
+        """Four for each element."""
+        return 4 * super().calculate_ops(op)
+
+    def rewrite(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
+        """Fold into the Convolution or FullyConnected before it when that has no other reader; exact but for rounding.
+
+            sc = gamma / sqrt(var + eps);  W' = W * sc;  B' = beta + sc * (B - mean)
+
+        The existing bias is scaled too (the original forgot it). Otherwise Y = X * sc + (beta - sc * mean), with
+        constants of shape (1, C, 1, ...). Computed in float64.
+        """
+        scale, offset = _affine(op, editor)
+        before = op.args[0]
+        if before.target in FOLDED_INTO and len(before.users) == 1 and before.args[1].op == "get_attr":
+            return _fold(before, scale, offset, editor)
+        shape = [1, -1] + [1] * (len(shape_of(op)) - 2)
+        dtype = op.meta["val"].dtype
+        factor = editor.constant(f"{source_name(op)}_scale", scale.reshape(shape).to(dtype))
+        addend = editor.constant(f"{source_name(op)}_offset", offset.reshape(shape).to(dtype))
+        return editor.call(aten.add.Tensor, editor.call(aten.mul.Tensor, before, factor), addend)
+
+
+def _affine(op: fx.Node, editor: GraphEditor) -> tuple[torch.Tensor, torch.Tensor]:
+    """``(sc, beta - sc * mean)`` in float64, one number a channel."""
+    gamma, beta, mean, var = (None if node is None else editor.tensor_of(node).to(torch.float64)
+                              for node in op.args[1:5])
+    scale = (var + op.args[7]).rsqrt()
+    if gamma is not None:
+        scale = scale * gamma
+    offset = -scale * mean
+    return scale, offset if beta is None else offset + beta
+
+
+def _fold(linear: fx.Node, scale: torch.Tensor, offset: torch.Tensor, editor: GraphEditor) -> fx.Node:
+    weight_node, bias_node = linear.args[1], linear.args[2] if len(linear.args) > 2 else None
+    weight = editor.tensor_of(weight_node)
+    folded = weight.to(torch.float64) * scale.reshape([-1] + [1] * (weight.dim() - 1))
+    if bias_node is not None:
+        offset = offset + scale * editor.tensor_of(bias_node).to(torch.float64)
+    bias_name = source_name(bias_node) if bias_node is not None else f"{source_name(linear)}_bias"
+    new_weight = editor.constant(source_name(weight_node), folded.to(weight.dtype))
+    new_bias = editor.constant(bias_name, offset.to(weight.dtype))
+    return editor.call(linear.target, linear.args[0], new_weight, new_bias, *linear.args[3:])

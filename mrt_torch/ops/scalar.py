@@ -1,0 +1,110 @@
+"""Operators of a tensor and a number."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import fx
+
+from mrt_torch.cvm.interval import precision_range
+from mrt_torch.graph.editor import GraphEditor
+from mrt_torch.ops.activation import ElementwiseTransformer
+from mrt_torch.ops.registry import register_pass, register_transformer
+from mrt_torch.quantization.context import QuantizationContext, Quantized
+from mrt_torch.quantization.precision import scale as scale_of
+
+aten = torch.ops.aten
+WIDEST_TERM = 30
+
+
+class ScalarTransformer(ElementwiseTransformer):
+    """What the operators of a tensor and a number share."""
+
+    def validate(self, op: fx.Node, **context: Any) -> str | None:
+        return None if math.isfinite(op.args[1]) else f"its number is {op.args[1]}"
+
+
+@register_pass("prepare_for_compile", "compile")
+@register_transformer(aten.mul.Scalar)
+class MulScalar(ScalarTransformer):
+    """X * c."""
+
+    op_name = "_mul_scalar"
+
+    def rewrite(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
+        return op.args[0] if op.args[1] == 1 else op
+
+    def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
+        """The same integers with the scale s / c; negated where c is negative, zero where c is.
+
+        Exact and free. (The original multiplied by a 16-bit constant.)
+        """
+        node, scale = context.value(op.args[0])
+        factor = float(op.args[1])
+        if factor == 0:
+            return Quantized(context.narrow(node, 1), scale)
+        if factor < 0:
+            node = context.call("negative", node)
+        return Quantized(node, scale / abs(factor))
+
+
+@register_pass("prepare_for_compile", "compile")
+@register_transformer(aten.add.Scalar)
+class PlusScalar(ScalarTransformer):
+    """X + c."""
+
+    op_name = "_plus_scalar"
+
+    def rewrite(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
+        return op.args[0] if op.args[1] == 0 else op
+
+    def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
+        """X + round(c * s); X is brought to 16 bits first where its own scale is coarser than that."""
+        bits = context.settings.operator_precision("broadcast_add")
+        number, quantized = float(op.args[1]), context.value(op.args[0])
+        coarse = quantized.value_range.precision < bits
+        if coarse or abs(number) * quantized.scale > precision_range(WIDEST_TERM):
+            scale = scale_of(max(context.threshold(op.args[0]), abs(number)), bits)
+            quantized = context.requantize(op.args[0], bits, scale)
+        integer = int(math.copysign(math.floor(abs(number) * quantized.scale + 0.5), number))
+        if integer == 0:
+            return quantized
+        return Quantized(context.call("broadcast_add", quantized.node, context.number(integer)), quantized.scale)
+
+
+@register_transformer(aten.sub.Scalar)
+class MinusScalar(ScalarTransformer):
+    """X - c; gone after rewrite."""
+
+    op_name = "_minus_scalar"
+
+    def rewrite(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
+        """X + (-c)."""
+        return editor.call(aten.add.Scalar, op.args[0], -op.args[1])
+
+
+@register_transformer(aten.rsub.Scalar)
+class ReverseMinusScalar(ScalarTransformer):
+    """c - X; gone after rewrite."""
+
+    op_name = "_rminus_scalar"
+
+    def rewrite(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
+        """(-X) + c."""
+        return editor.call(aten.add.Scalar, editor.call(aten.neg.default, op.args[0]), op.args[1])
+
+
+@register_transformer(aten.div.Scalar)
+class DivScalar(ScalarTransformer):
+    """X / c; gone after rewrite."""
+
+    op_name = "_div_scalar"
+
+    def validate(self, op: fx.Node, **context: Any) -> str | None:
+        return super().validate(op) or ("it divides by zero" if op.args[1] == 0 else None)
+
+    def rewrite(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
+        """X * (1 / c)."""
+        return editor.call(aten.mul.Scalar, op.args[0], 1.0 / op.args[1])

@@ -1,0 +1,65 @@
+"""Joins several inputs into one, because the runtime takes a single input called ``data``."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import fx
+
+from mrt_torch.errors import InvalidGraphError
+from mrt_torch.graph.editor import GraphEditor, input_nodes, shape_of
+from mrt_torch.graph.facts import set_facts, source_name
+
+aten = torch.ops.aten
+DATA = "data"
+
+
+def fuse_multiple_inputs(module: fx.GraphModule) -> int:
+    """Inputs of shapes (N, ...) become slices of one input ``data`` of shape (N, sum of their sizes).
+
+        a (N, 3, 4) ──> f          data (N, 17) ──> [:, :12] ──> reshape (N, 3, 4) ──> f
+        b (N, 5)    ──> g    =>                └──> [:, 12:] ──────────────────────> g
+
+    Feed it with the inputs flattened and concatenated on axis 1, in their order. The batch stays free (the original
+    fixed it). Returns the number of inputs joined, 0 where there is one.
+
+    Raises:
+        InvalidGraphError: the inputs differ in their batch.
+    """
+    inputs = input_nodes(module.graph)
+    if len(inputs) < 2:
+        return 0
+    shapes = [shape_of(node) for node in inputs]
+    batches = {shape[0] if shape else None for shape in shapes}
+    if len(batches) > 1 or None in batches:
+        raise InvalidGraphError("several inputs can be joined only when they share their batch axis",
+                                why=f"input shapes {dict(zip([source_name(n) for n in inputs], shapes, strict=True))}",
+                                remedy="give all inputs the same extent on axis 0")
+    sizes = [math.prod(shape[1:]) for shape in shapes]
+    editor = GraphEditor(module)
+    with editor.before(inputs[0]):
+        data = editor.input(DATA, (batches.pop(), sum(sizes)), inputs[0].meta["val"].dtype)
+        begin = 0
+        for node, shape, size in zip(inputs, shapes, sizes, strict=True):
+            part = editor.call(aten.slice.Tensor, data, 1, begin, begin + size, 1)
+            begin += size
+            part = part if shape == (shape[0], size) else editor.call(aten.reshape.default, part, [-1, *shape[1:]])
+            set_facts(part, source_name=source_name(node))
+            node.replace_all_uses_with(part)
+    for node in inputs:
+        module.graph.erase_node(node)
+    return len(inputs)
+
+
+def name_input(module: fx.GraphModule) -> int:
+    """Rename the single input to ``data``; returns 1 when the name changed."""
+    node = input_nodes(module.graph)[0]
+    if node.name == DATA:
+        return 0
+    for other in module.graph.nodes:
+        if other.name == DATA:
+            other._rename("data_node")
+    node._rename(DATA)
+    node.target = DATA
+    return 1

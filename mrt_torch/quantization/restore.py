@@ -1,0 +1,50 @@
+"""Nodes kept in float on request: a debugging aid that shows what one operator's quantization costs.
+
+The graph that holds such islands runs in torch; it is not integer-only and cannot be exported.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import fx
+
+from mrt_torch.cvm.interval import Interval
+from mrt_torch.graph.editor import tensor_of
+from mrt_torch.graph.facts import set_facts, source_name
+from mrt_torch.quantization.context import QuantizationContext, Quantized
+from mrt_torch.quantization.precision import int_realize
+from mrt_torch.quantization.precision import scale as scale_of
+
+RESTORED_PRECISION = 16
+
+_LIBRARY = torch.library.Library("mrt", "DEF")
+_LIBRARY.define("dequantize(Tensor data, float scale) -> Tensor")
+_LIBRARY.define("quantize(Tensor data, float scale, int precision) -> Tensor")
+
+
+def _dequantize(data: torch.Tensor, scale: float) -> torch.Tensor:
+    return (data.to(torch.float64) / scale).to(torch.float32)
+
+
+def _quantize(data: torch.Tensor, scale: float, precision: int) -> torch.Tensor:
+    return int_realize(data.to(torch.float64) * scale, precision)
+
+
+for _name, _kernel in (("dequantize", _dequantize), ("quantize", _quantize)):
+    _LIBRARY.impl(_name, _kernel, "CompositeExplicitAutograd")
+
+
+def restore_node(op: fx.Node, context: QuantizationContext) -> Quantized:
+    """Inputs divided by their scales, the float operator itself, and its result in 16 bits."""
+    def operand(node: fx.Node) -> fx.Node:
+        if context.is_constant(node):
+            return context.editor.constant(source_name(node), tensor_of(context.module, node))
+        integer, scale = context.value(node)
+        return context.editor.call(torch.ops.mrt.dequantize.default, integer, scale)
+
+    args, kwargs = fx.map_arg((op.args, op.kwargs), operand)
+    result = context.editor.call(op.target, *args, **kwargs)
+    scale = scale_of(context.threshold(op), RESTORED_PRECISION)
+    integer = context.editor.call(torch.ops.mrt.quantize.default, result, scale, RESTORED_PRECISION)
+    set_facts(integer, precision=RESTORED_PRECISION, value_range=Interval.symmetric(RESTORED_PRECISION))
+    return Quantized(integer, scale)

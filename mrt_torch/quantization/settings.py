@@ -1,0 +1,71 @@
+"""What a user may choose about quantization, in one frozen record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+
+from mrt_torch.errors import InvalidArgumentError
+
+# Bits to which an operator's inputs are requantized. Convolution and FullyConnected are bound to 8 by the runtime;
+# a table operator affords 12 (4095 entries), a sum 16, because nothing but 32 bits binds them.
+DEFAULT_OPERATOR_PRECISIONS: Mapping[str, int] = MappingProxyType({
+    "Convolution": 8, "FullyConnected": 8, "batch_dot": 8,
+    "sigmoid": 12, "tanh": 12, "exp": 12, "softmax": 12, "sum": 16, "mean": 16,
+    "broadcast_add": 16, "broadcast_sub": 16, "elemwise_add": 16, "elemwise_sub": 16,
+    "broadcast_mul": 16, "elemwise_mul": 16, "Concat": 16, "Embedding": 16, "slice_like": 16,
+})
+
+
+@dataclass(frozen=True)
+class QuantizationSettings:
+    """Settings of one quantization.
+
+    Attributes:
+        input_precision: bits of the graph's inputs, 2 to 31 (8 where the model starts with a convolution is usual).
+        output_precision: bits to which every output is requantized; None leaves outputs as they come.
+        operator_precisions: bits of an operator's inputs by MXNet operator name; others keep their default.
+        softmax_lambd: the exponential's table covers logits down to ``-softmax_lambd`` below the largest.
+        shift_bits: bits above its target that a tensor keeps until it is multiplied; more is more accurate.
+        restore: source names of nodes to keep in float, for debugging.
+    """
+
+    input_precision: int = 8
+    output_precision: int | None = None
+    operator_precisions: Mapping[str, int] = field(default_factory=dict)
+    softmax_lambd: float = 10.0
+    shift_bits: int = 8
+    restore: frozenset[str] = frozenset()
+
+    def __post_init__(self):
+        _check_bits("input_precision", self.input_precision, 2, 31)
+        if self.output_precision is not None:
+            _check_bits("output_precision", self.output_precision, 2, 31)
+        for operator, bits in self.operator_precisions.items():
+            if operator not in DEFAULT_OPERATOR_PRECISIONS:
+                raise InvalidArgumentError(f"'{operator}' has no input precision to set",
+                                           remedy=f"choose one of {sorted(DEFAULT_OPERATOR_PRECISIONS)}")
+            _check_bits(f"the input precision of {operator}", bits, 2, min(DEFAULT_OPERATOR_PRECISIONS[operator], 8)
+                        if operator in ("Convolution", "FullyConnected", "batch_dot") else 24)
+        if not self.softmax_lambd > 0:
+            raise InvalidArgumentError("softmax_lambd is positive", why=f"saw {self.softmax_lambd!r}")
+        _check_bits("shift_bits", self.shift_bits, 1, 16)
+
+    def operator_precision(self, operator: str) -> int:
+        """Bits to which the inputs of an operator are requantized."""
+        return self.operator_precisions.get(operator, DEFAULT_OPERATOR_PRECISIONS[operator])
+
+    def to_json(self) -> dict:
+        """A JSON object that ``from_json`` reads back."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return values | {"operator_precisions": dict(self.operator_precisions), "restore": sorted(self.restore)}
+
+    @classmethod
+    def from_json(cls, values: Mapping) -> QuantizationSettings:
+        return cls(**{**values, "restore": frozenset(values.get("restore", ()))})
+
+
+def _check_bits(what: str, bits: int, low: int, high: int) -> None:
+    if isinstance(bits, bool) or not isinstance(bits, int) or not low <= bits <= high:
+        raise InvalidArgumentError(f"{what} is an integer from {low} to {high}", why=f"saw {bits!r}")
