@@ -14,7 +14,7 @@ def precision_range(precision: int) -> int:
 
 
 def bits_for(magnitude: int) -> int:
-    """Smallest precision whose symmetric range holds ``magnitude``: its bit length and a sign bit, at least 1."""
+    """Smallest precision whose symmetric range holds ``magnitude``: its bit length and a sign, at least 1."""
     return int(magnitude).bit_length() + 1 if magnitude else 1
 
 

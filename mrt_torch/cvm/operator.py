@@ -1,8 +1,8 @@
 """The table of CVM operators: one row holds all that is known about one operator of the integer stage.
 
-A row defines ``torch.ops.cvm.<name>``: its schema, exact kernel and fake kernel, and beside them the rules of the
-runtime (precision, attribute limits, gas) and the exact range of its values. Tensors are int32 in and out; schemas
-take tensors by position and attributes by keyword.
+A row defines ``torch.ops.cvm.<name>``: its schema, exact kernel and fake kernel, and beside them the rules of
+the runtime (precision, attribute limits, gas) and the exact range of its values. Tensors are int32 in and
+out; schemas take tensors by position and attributes by keyword.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ MAXIMUM_PRECISION = 32
 class Operand:
     """What is known of one input tensor of an operator call.
 
-    ``precision`` is what the runtime infers or was told (bits); ``value_range`` is what is proven, and never wider.
-    ``value`` is the int32 tensor itself when it is a constant of the model.
+    ``precision`` is what the runtime infers or was told (bits); ``value_range`` is what is proven, and never
+    wider. ``value`` is the int32 tensor itself when it is a constant of the model.
     """
 
     shape: Shape
@@ -77,13 +77,15 @@ class CvmOperator:
         output_shape: (shapes of operands, attributes) -> shape of the output; raises InvalidArgumentError.
         precision: the runtime's inferred output precision in bits, from the operands' precisions.
         value_range: exact bound of the output values from the operands' value ranges.
-        limits: reasons why the runtime, or one of its CPU and FORMAL back ends, would refuse or miscompute the call;
-            empty when it is legal.
+        limits: reasons why the runtime, or one of its CPU and FORMAL back ends, would refuse or miscompute
+            the call; empty when it is legal.
         unit_cost: gas for one element of the output.
         write_attributes: call -> CVM ``op_attrs`` (strings).
-        read_attributes: CVM ``op_attrs`` with defaults filled in by the row -> keyword arguments of the schema.
+        read_attributes: CVM ``op_attrs`` with defaults filled in by the row -> keyword arguments of the
+            schema.
         in_place: the runtime lets the output share the storage of an input.
-        mxnet_name: the MXNet operator, or the ``op_type`` of a ``Custom`` operator, that computes the same integers.
+        mxnet_name: the MXNet operator, or the ``op_type`` of a ``Custom`` operator, that computes the same
+            integers.
     """
 
     name: str
