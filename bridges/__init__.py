@@ -1,0 +1,1 @@
+"""Importers and exporters: everything that knows the file format of another framework."""
