@@ -53,7 +53,8 @@ def _illegal(node: fx.Node, module: fx.GraphModule, stage: Stage) -> str | None:
     if stage in (Stage.SOURCE, Stage.RESTORED):
         return None
     from mrt_torch.ops.registry import TRANSFORMERS  # the registry's operators import this package
-    if node.target is operator.getitem or node.target in TRANSFORMERS:
+    known = node.target is operator.getitem or node.target in TRANSFORMERS
+    if known and not OPERATORS.of_target(node.target):
         return None
     return f"no Transformer is registered for {node.target}"
 

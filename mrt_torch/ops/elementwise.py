@@ -75,8 +75,8 @@ class BroadcastSub(BroadcastAdd):
     elementwise, broadcast = "elemwise_sub", "broadcast_sub"
 
 
-@register_pass("validate", "prepare_for_compile", "compile")
-@register_transformer(aten.mul.Tensor)
+@register_pass("validate", "compile")
+@register_transformer(aten.mul.Tensor, torch.ops.cvm.broadcast_mul.default)
 class BroadcastMul(BinaryTransformer):
     """X * B."""
 
@@ -97,6 +97,12 @@ class BroadcastMul(BinaryTransformer):
         left = context.requantize(op.args[0], bits)
         right = context.requantize(op.args[1], min(bits, PRODUCT_BITS - bits))
         return Quantized(context.call("broadcast_mul", left.node, right.node), left.scale * right.scale)
+
+    def prepare_for_compile(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
+        """A product that is proven to be zero becomes a parameter of zeros."""
+        if facts_of(op).value_range.magnitude:
+            return op
+        return editor.constant(f"{op.name}_zeros", torch.zeros(shape_of(op), dtype=torch.int32))
 
 
 @register_transformer(aten.div.Tensor)

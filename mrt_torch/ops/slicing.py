@@ -36,8 +36,8 @@ def slice_bounds(op: fx.Node) -> tuple[int, int, int, int]:
     return axis, start, end, step
 
 
-@register_pass("fuse_transpose", "prepare_for_compile", "compile")
-@register_transformer(aten.slice.Tensor)
+@register_pass("fuse_transpose", "compile")
+@register_transformer(aten.slice.Tensor, torch.ops.cvm.strided_slice.default)
 class Slice(Transformer):
     """Part of one axis."""
 
@@ -56,6 +56,13 @@ class Slice(Transformer):
     def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
         node, scale = context.value(op.args[0])
         return Quantized(slice_integers(context, node, *slice_bounds(op)), scale)
+
+    def prepare_for_compile(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
+        """Ends within the extents, which are known once the batch is fixed."""
+        ends = [min(end, extent) for end, extent in zip(op.kwargs["end"], shape_of(op.args[0]), strict=True)]
+        if ends == list(op.kwargs["end"]):
+            return op
+        return editor.call(op.target, *op.args, **{**op.kwargs, "end": ends})
 
 
 @register_pass("rewrite", "prepare_for_compile", "compile")

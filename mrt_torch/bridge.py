@@ -1,0 +1,83 @@
+"""How the library meets other frameworks: bridges, found through the entry-point group ``mrt_torch.bridges``.
+
+The core never imports a bridge. A bridge is any object with the attributes of ``Bridge``; a package adds one by
+declaring it in that group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any, Protocol, runtime_checkable
+
+from torch import fx
+
+from mrt_torch.errors import InvalidFileError, MissingDependencyError
+from mrt_torch.graph.stage import Stage
+
+GROUP = "mrt_torch.bridges"
+Shapes = Mapping[str, Sequence[int]] | Sequence[int] | None
+
+
+class SourceModel(Protocol):
+    """A model as its file gave it; its graph is made once the input shapes are known."""
+
+    def input_names(self) -> list[str]:
+        """Names of the inputs, in order."""
+
+    def output_names(self) -> list[str]:
+        """Names of the outputs, in order."""
+
+    def import_graph(self, input_shapes: Shapes) -> fx.GraphModule:
+        """The graph of the source stage; None takes the shapes the file declares."""
+
+
+@runtime_checkable
+class Bridge(Protocol):
+    """Reads and writes the files of one framework."""
+
+    name: str
+
+    def recognises(self, path: str, parameters_path: str | None) -> bool:
+        """Whether the bridge reads, or writes, files of these names."""
+
+    def load(self, path: str, parameters_path: str | None) -> SourceModel:
+        """The model of a file."""
+
+    def save(self, module: fx.GraphModule, stage: Stage, path: str, parameters_path: str | None) -> None:
+        """Write a graph."""
+
+
+@cache
+def bridges() -> dict[str, Any]:
+    """All installed bridges by name."""
+    return {entry.name: entry.load() for entry in entry_points(group=GROUP)}
+
+
+def bridge_called(name: str) -> Any:
+    """An installed bridge.
+
+    Raises:
+        MissingDependencyError: there is none of that name.
+    """
+    if name not in bridges():
+        raise MissingDependencyError(f"no bridge called '{name}' is installed", why=f"found {sorted(bridges())}",
+                                     remedy="install mrt-torch itself (pip install -e . in a checkout), which "
+                                            "declares its bridges as entry points")
+    return bridges()[name]
+
+
+def bridge_for(path: str, parameters_path: str | None) -> Bridge:
+    """The bridge that knows files of these names.
+
+    Raises:
+        InvalidFileError: none does.
+    """
+    for bridge in bridges().values():
+        if isinstance(bridge, Bridge) and bridge.recognises(path, parameters_path):
+            return bridge
+    raise InvalidFileError("no bridge knows files of these names", where=f"{path}, {parameters_path}",
+                           why=f"installed bridges: {', '.join(sorted(bridges())) or 'none'}",
+                           remedy="MXNet models are <name>.json with <name>.params; models saved by mrt_torch are "
+                                  "<name>.json with <name>.safetensors")

@@ -1,0 +1,261 @@
+"""Model: a network at any stage on its way from float to integers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import fx, nn
+
+from mrt_torch.bridge import Shapes, SourceModel, bridge_called, bridge_for
+from mrt_torch.errors import InvalidArgumentError
+from mrt_torch.graph.editor import input_nodes, output_nodes, shape_of
+from mrt_torch.graph.facts import source_name
+from mrt_torch.graph.runner import copy_graph_module
+from mrt_torch.graph.serialization import load_graph, save_graph
+from mrt_torch.graph.shapes import set_input_shapes
+from mrt_torch.graph.stage import Stage
+from mrt_torch.passes.prepare import prepare as prepare_graph
+from mrt_torch.passes.prepare_for_compile import prepare_for_compile
+from mrt_torch.passes.split import split as split_graph
+from mrt_torch.record import QuantizationRecord
+from mrt_torch.simulation import load_real_data
+
+if TYPE_CHECKING:
+    from mrt_torch.merger import ModelMerger
+    from mrt_torch.mrt import MRT
+
+SAFETENSORS = ".safetensors"
+
+
+class Model:
+    """A network: as loaded, prepared, or quantized.
+
+    ``prepare`` changes the Model it is called on; everything else that makes a network returns a new Model. A float
+    Model maps float tensors to float tensors; so does a quantized one, through its integers.
+
+        >>> model = Model.from_torch(nn.Sequential(nn.Linear(4, 2), nn.ReLU()), torch.zeros(1, 4))
+        >>> model.prepare((1, 4))
+        >>> model
+        Model(prepared, 2 operators, data (1, 4) -> relu)
+    """
+
+    def __init__(self, module: fx.GraphModule | None = None, stage: Stage = Stage.SOURCE, *,
+                 source: SourceModel | None = None, record: QuantizationRecord | None = None, prepared: bool = False):
+        if (module is None) == (source is None):
+            raise InvalidArgumentError("a Model is made from a graph or from a source",
+                                       remedy="use Model.load or Model.from_torch")
+        self._module, self._source = module, source
+        self.stage, self.record, self.prepared = stage, record, prepared
+
+    @classmethod
+    def load(cls, symbol_file: str | os.PathLike[str], params_file: str | os.PathLike[str] | None = None) -> Model:
+        """Read a model: our own ``.json`` with ``.safetensors``, or files of any installed bridge.
+
+        Raises:
+            InvalidFileError: a file is missing, corrupt, or of no known format.
+        """
+        path = os.fspath(symbol_file)
+        parameters = None if params_file is None else os.fspath(params_file)
+        if parameters is not None and parameters.endswith(SAFETENSORS):
+            module, stage, record = load_graph(path, parameters)
+            record = record or {}
+            return cls(module, stage, record=QuantizationRecord.from_json(record.get("quantization")),
+                       prepared=record.get("prepared", False))
+        return cls(source=bridge_for(path, parameters).load(path, parameters))
+
+    @classmethod
+    def from_torch(cls, module: nn.Module, example_inputs: torch.Tensor | Sequence[torch.Tensor]) -> Model:
+        """Capture a PyTorch module; the module itself is not changed.
+
+        Raises:
+            UnsupportedOperatorError: torch cannot export the module.
+        """
+        from mrt_torch.graph.capture import capture
+        return cls(capture(module, example_inputs), Stage.SOURCE)
+
+    @classmethod
+    def load_cvm(cls, directory: str | os.PathLike[str]) -> Model:
+        """Read a deployed CVM model back into an integer graph.
+
+        Raises:
+            InvalidFileError: a file is missing or corrupt.
+            UnsupportedOperatorError: lists operators outside the integer stage.
+        """
+        module, extension = bridge_called("cvm").load(os.fspath(directory))
+        extension = extension or {}
+        names = [node.name for node in output_nodes(module.graph)]
+        scales = tuple(extension.get("oscales") or [1.0] * len(names))
+        record = QuantizationRecord(extension.get("inputs_ext", {}), scales, dict(zip(names, names, strict=True)))
+        return cls(module, Stage.INTEGER, record=record, prepared=True)
+
+    def save(self, symbol_file: str | os.PathLike[str], params_file: str | os.PathLike[str]) -> None:
+        """Write the model: our own form for ``.safetensors``, else that of the bridge that knows the file names."""
+        path, parameters = os.fspath(symbol_file), os.fspath(params_file)
+        if parameters.endswith(SAFETENSORS):
+            record = {"prepared": self.prepared, "quantization": self.record and self.record.to_json()}
+            save_graph(self.module, self.stage, path, parameters, record)
+        else:
+            bridge_for(path, parameters).save(self.module, self.stage, path, parameters)
+
+    @property
+    def module(self) -> fx.GraphModule:
+        """The graph.
+
+        Raises:
+            InvalidArgumentError: the file declares no input shapes, and prepare was not called yet.
+        """
+        if self._module is None:
+            self._module = self._source.import_graph(None)
+        return self._module
+
+    @property
+    def is_quantized(self) -> bool:
+        return self.stage in (Stage.INTEGER, Stage.RESTORED)
+
+    def input_names(self) -> list[str]:
+        """Names of the inputs, in order."""
+        if self._module is None:
+            return self._source.input_names()
+        return [source_name(node) if not self.prepared else node.name for node in input_nodes(self._module.graph)]
+
+    def output_names(self) -> list[str]:
+        """Names of the outputs, in order."""
+        if self._module is None:
+            return self._source.output_names()
+        return [source_name(node) for node in output_nodes(self._module.graph)]
+
+    def names(self) -> list[str]:
+        """Names of all nodes but parameters, in the order they run."""
+        return [source_name(n) for n in self.module.graph.nodes if n.op in ("placeholder", "call_function")]
+
+    def input_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each input; axis 0 is an example of the batch."""
+        names = self.input_names()
+        return dict(zip(names, map(shape_of, input_nodes(self.module.graph)), strict=True))
+
+    def prepare(self, input_shape: Shapes = None) -> None:
+        """Rewrite the network into operators that have an integer form; acts on this Model.
+
+        Args:
+            input_shape: shape of the only input, or shapes by input name; None keeps those of the file or capture.
+
+        Raises:
+            UnsupportedOperatorError: lists everything that has no integer form.
+            InvalidArgumentError: the shape does not fit, or the model is quantized.
+        """
+        if self.is_quantized:
+            raise InvalidArgumentError("a quantized model cannot be prepared", remedy="prepare the float model")
+        if self._source is not None and (self._module is None or input_shape is not None) and not self.prepared:
+            module = self._source.import_graph(input_shape)
+        else:
+            module = copy_graph_module(self.module)
+            if input_shape is not None:
+                set_input_shapes(module, self._shapes_by_node(module, input_shape))
+        self._module, self._source = prepare_graph(module), None
+        self.stage, self.prepared = Stage.FLOAT, True
+
+    def get_mrt(self) -> MRT:
+        """The calibration and quantization of this prepared model."""
+        from mrt_torch.mrt import MRT
+        return MRT(self)
+
+    def split(self, keys: Sequence[str]) -> tuple[Model, Model]:
+        """Base and top of this model: base ends at the nodes called ``keys``, top starts there."""
+        base, top = split_graph(self.module, keys, self.stage)
+        return Model(base, self.stage, prepared=self.prepared), Model(top, self.stage, prepared=self.prepared)
+
+    @staticmethod
+    def merger(base: Model, top: Model, base_name_maps: Mapping[str, str] | None = None) -> ModelMerger:
+        """Joins a quantized base and a float top again."""
+        from mrt_torch.merger import ModelMerger
+        return ModelMerger(base, top, base_name_maps)
+
+    def to_graph(self, dtype: str | torch.dtype | None = None, ctx: str | torch.device | None = None) -> fx.GraphModule:
+        """The GraphModule on a device; of a quantized model the raw one, int32 in and a tuple of int32 out.
+
+        Args:
+            dtype: element type of a float graph, such as "float32"; an integer graph has only int32.
+            ctx: torch device; None stays where the tensors are.
+        """
+        graph = copy_graph_module(self.module)
+        if dtype is not None and not self.is_quantized:
+            graph = graph.to(getattr(torch, dtype) if isinstance(dtype, str) else dtype)
+        return graph if ctx is None else graph.to(torch.device(ctx))
+
+    def __call__(self, *inputs: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
+        """Float outputs for float inputs; one tensor where the model has one output."""
+        if not self.is_quantized:
+            outputs = self.module(*inputs)
+        else:
+            names = [node.name for node in input_nodes(self.module.graph)]
+            integers = [load_real_data(x, name, self.record.inputs) for name, x in zip(names, inputs, strict=True)]
+            outputs = [(o.to(torch.float64) / s).to(torch.float32)
+                       for o, s in zip(self.module(*integers), self.record.output_scales, strict=True)]
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+    def to_cvm(self, model_name: str, datadir: str | os.PathLike[str] = "/data/stdout",
+               input_shape: Shapes = None, target: str = "gpu", device_ids: int | Sequence[int] = 0) -> Path:
+        """Write the quantized model for the CVM into ``<datadir>/<model_name>``: symbol, params and ext.
+
+        Args:
+            model_name: name of the folder.
+            datadir: where to create it.
+            input_shape: shape with the batch to fix; None keeps the one at hand.
+            target, device_ids: accepted as documented; the files do not depend on a device.
+
+        Raises:
+            ExportError: lists everything the runtime would refuse; nothing is written then.
+            InvalidArgumentError: the model is not quantized.
+        """
+        fixed = reduce_graph(self, input_shape)
+        if self.stage is not Stage.INTEGER:
+            raise InvalidArgumentError("a model with parts in float cannot be exported to the CVM",
+                                       remedy="quantize without set_restore")
+        extension = {"inputs_ext": {k: dict(v) for k, v in self.record.inputs.items()},
+                     "oscales": list(self.record.output_scales),
+                     "input_shapes": {name: list(shape) for name, shape in fixed.input_shapes().items()}}
+        return bridge_called("cvm").save(fixed.module, Path(datadir) / model_name, extension)
+
+    def _shapes_by_node(self, module: fx.GraphModule, input_shape: Shapes) -> dict[str, tuple[int, ...]]:
+        nodes = input_nodes(module.graph)
+        if not isinstance(input_shape, Mapping):
+            if len(nodes) != 1:
+                raise InvalidArgumentError("one input shape was given for several inputs",
+                                           remedy=f"give a mapping for {[source_name(n) for n in nodes]}")
+            return {nodes[0].name: tuple(input_shape)}
+        by_name = {source_name(node): node.name for node in nodes} | {node.name: node.name for node in nodes}
+        unknown = [name for name in input_shape if name not in by_name]
+        if unknown:
+            raise InvalidArgumentError(f"the model has no input {unknown}", remedy=f"its inputs are {list(by_name)}")
+        return {by_name[name]: tuple(shape) for name, shape in input_shape.items()}
+
+    def __repr__(self) -> str:
+        label = {Stage.SOURCE: "loaded", Stage.FLOAT: "prepared", Stage.RESTORED: "quantized with float parts",
+                 Stage.INTEGER: "quantized"}[self.stage]
+        if self._module is None:
+            return f"Model({label}, {', '.join(self.input_names())} -> {', '.join(self.output_names())})"
+        count = sum(node.op == "call_function" for node in self._module.graph.nodes)
+        inputs = ", ".join(f"{name} {shape}" for name, shape in self.input_shapes().items())
+        return f"Model({label}, {count} operators, {inputs} -> {', '.join(self.output_names())})"
+
+
+def reduce_graph(model: Model, input_shapes: Shapes = None) -> Model:
+    """The quantized model with its batch fixed, as exporters take it.
+
+    Raises:
+        InvalidArgumentError: the model is not quantized.
+        InvalidGraphError: the graph refuses the shapes.
+    """
+    if not model.is_quantized:
+        raise InvalidArgumentError("only a quantized model can be reduced", remedy="call MRT.quantize first")
+    if model.stage is Stage.RESTORED:
+        fixed = copy_graph_module(model.module)
+        if input_shapes is not None:
+            set_input_shapes(fixed, model._shapes_by_node(fixed, input_shapes))
+        return Model(fixed, model.stage, record=model.record, prepared=True)
+    shapes = {} if input_shapes is None else model._shapes_by_node(model.module, input_shapes)
+    return Model(prepare_for_compile(model.module, shapes), model.stage, record=model.record, prepared=True)

@@ -1,0 +1,193 @@
+"""MRT: calibration and quantization of a prepared model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mrt_torch.calibration.calibrate import Calibrator
+from mrt_torch.calibration.features import AFeature
+from mrt_torch.errors import CalibrationError, InvalidArgumentError, InvalidFileError
+from mrt_torch.extension_file import load_ext, save_ext
+from mrt_torch.graph.editor import input_nodes, output_nodes
+from mrt_torch.graph.facts import facts_of, source_name
+from mrt_torch.graph.stage import Stage
+from mrt_torch.model import Model
+from mrt_torch.passes.quantize import quantize as quantize_graph
+from mrt_torch.passes.split import find_node
+from mrt_torch.quantization.settings import QuantizationSettings
+from mrt_torch.record import QuantizationRecord
+
+
+class MRT:
+    """Turns a prepared Model into a quantized one: set_data, calibrate, quantize.
+
+    Args:
+        model: a prepared Model with one input.
+        input_prec: bits of the input.
+    """
+
+    def __init__(self, model: Model, input_prec: int = 8):
+        if not model.prepared or model.is_quantized:
+            raise InvalidArgumentError("MRT takes a prepared float model", why=f"saw {model!r}",
+                                       remedy="call model.prepare(input_shape) first")
+        if len(input_nodes(model.module.graph)) != 1:
+            raise InvalidArgumentError("MRT takes a model with one input", why=f"saw {model.input_names()}",
+                                       remedy="call model.prepare with a shape for each input, which joins them")
+        self.model = model
+        self.current_model = model
+        self.settings = QuantizationSettings(input_precision=input_prec)
+        self.th_dict: dict[str, float] = {}
+        self._data: Any = None
+
+    def set_data(self, data: Any) -> None:
+        """Calibration data: one array (N, ...), an iterable of arrays, or a DataLoader of arrays or (array, label)."""
+        self._data = data
+
+    def calibrate(self, ctx: str | torch.device = "cpu", lambd: float | None = None,
+                  old_ths: Mapping[str, float] | None = None, progress: bool | None = None) -> dict[str, float]:
+        """Observe the data; thresholds of all calls and batches accumulate by maximum. Returns ``th_dict``.
+
+        Args:
+            ctx: torch device to run on.
+            lambd: a batch's threshold is abs(mean) + lambd * std where that is below 0.95 * absmax; None takes absmax.
+            old_ths: thresholds of an earlier session to accumulate with.
+            progress: show a bar; None shows one on a terminal only.
+
+        Raises:
+            CalibrationError: no data, data of a wrong shape, or a value that is not finite; nothing is kept then.
+        """
+        if self._data is None:
+            raise CalibrationError("there is no calibration data", remedy="call MRT.set_data first")
+        calibrator = Calibrator(self.model.module, lambd)
+        calibrator.run(self._data, torch.device(ctx), progress)
+        for name, threshold in calibrator.thresholds().items():
+            self.th_dict[name] = max(threshold, self.th_dict.get(name, 0.0))
+        for name, threshold in (old_ths or {}).items():
+            if name in self.th_dict:
+                self.th_dict[name] = max(threshold, self.th_dict[name])
+        return self.th_dict
+
+    @property
+    def features(self) -> dict[str, AFeature]:
+        """The calibrated feature of every activation."""
+        return {name: AFeature(threshold) for name, threshold in self.th_dict.items()}
+
+    def set_threshold(self, name: str, threshold: float) -> None:
+        """Replace the threshold of one node, named as in the model or as in the graph."""
+        self.th_dict[self._key(name)] = AFeature(threshold).get_threshold()
+
+    def set_th_dict(self, th_dict: Mapping[str, float]) -> None:
+        """Replace all thresholds."""
+        self.th_dict = {self._key(name): AFeature(value).get_threshold() for name, value in th_dict.items()}
+
+    def set_input_prec(self, prec: int) -> None:
+        """Bits of the input."""
+        self.settings = replace(self.settings, input_precision=prec)
+
+    def set_output_prec(self, prec: int) -> None:
+        """Bits to which every output is requantized."""
+        self.settings = replace(self.settings, output_precision=prec)
+
+    def set_op_input_prec(self, operator: str, prec: int) -> None:
+        """Bits to which the inputs of an operator, by its MXNet name, are requantized."""
+        precisions = {**self.settings.operator_precisions, operator: prec}
+        self.settings = replace(self.settings, operator_precisions=precisions)
+
+    def set_softmax_lambd(self, value: float) -> None:
+        """Logits more than this below the largest count as zero in a softmax."""
+        self.settings = replace(self.settings, softmax_lambd=float(value))
+
+    def set_shift_bits(self, value: int) -> None:
+        """Bits above its target that a tensor keeps until it is multiplied."""
+        self.settings = replace(self.settings, shift_bits=value)
+
+    def set_restore(self, name: str) -> None:
+        """Keep one node in float: a debugging aid; the result cannot be exported."""
+        node = find_node(self.model.module, name)
+        self.settings = replace(self.settings, restore=self.settings.restore | {source_name(node)})
+
+    def quantize(self) -> Model:
+        """The quantized model; this MRT keeps it as ``current_model``.
+
+        Raises:
+            CalibrationError: calibrate was not called.
+            PrecisionError: a value cannot be proven to fit 32 bits.
+        """
+        if not self.th_dict:
+            raise CalibrationError("the model was not calibrated", remedy="call set_data and calibrate before quantize")
+        module, scales = quantize_graph(self.model.module, self.th_dict, self.settings)
+        names = [source_name(node) for node in output_nodes(module.graph)]
+        inputs = {node.name: {"scale": facts_of(node).scale, "target_bit": facts_of(node).precision}
+                  for node in input_nodes(module.graph)}
+        record = QuantizationRecord(inputs, tuple(scales), dict(zip(names, self.model.output_names(), strict=True)))
+        stage = Stage.RESTORED if self.settings.restore else Stage.INTEGER
+        self.current_model = Model(module, stage, record=record, prepared=True)
+        return self.current_model
+
+    def get_output_scales(self) -> list[float]:
+        """Scale of each output: its float value is the integer divided by it."""
+        return list(self._record().output_scales)
+
+    def get_maps(self) -> dict[str, str]:
+        """Name of each output now, to its name before quantization."""
+        return dict(self._record().maps)
+
+    def get_inputs_ext(self) -> dict[str, dict[str, float]]:
+        """``{'data': {'scale': s, 'target_bit': b}}``."""
+        return {name: dict(values) for name, values in self._record().inputs.items()}
+
+    def save(self, model_name: str, datadir: str | os.PathLike[str] = "./data") -> None:
+        """Write the state into ``<datadir>/<model_name>.mrt.*``: model, thresholds and settings, and the quantized model.
+
+        ``.mrt.ext`` holds, a line each: output names, thresholds, settings, output scales.
+        """
+        stem = _stem(model_name, datadir)
+        quantized = self.current_model if self.current_model.is_quantized else None
+        self.model.save(stem + ".json", stem + ".safetensors")
+        if quantized:
+            quantized.save(stem + ".quantized.json", stem + ".quantized.safetensors")
+        scales = list(quantized.record.output_scales) if quantized else None
+        save_ext(stem + ".ext", self.model.output_names(), self.th_dict, self.settings.to_json(), scales)
+
+    @classmethod
+    def load(cls, model_name: str, datadir: str | os.PathLike[str] = "./data") -> MRT:
+        """Read what ``save`` wrote.
+
+        Raises:
+            InvalidFileError: a file is missing or corrupt.
+        """
+        stem = _stem(model_name, datadir)
+        lines = load_ext(stem + ".ext")
+        if len(lines) != 4:
+            raise InvalidFileError("the ext file is not one of MRT.save", where=stem + ".ext",
+                                   why=f"it has {len(lines)} lines, expected 4")
+        mrt = cls(Model.load(stem + ".json", stem + ".safetensors"))
+        _, mrt.th_dict, settings, scales = lines
+        mrt.settings = QuantizationSettings.from_json(settings)
+        if scales is not None:
+            mrt.current_model = Model.load(stem + ".quantized.json", stem + ".quantized.safetensors")
+        return mrt
+
+    def _record(self) -> QuantizationRecord:
+        if self.current_model.record is None:
+            raise InvalidArgumentError("the model is not quantized yet", remedy="call MRT.quantize first")
+        return self.current_model.record
+
+    def _key(self, name: str) -> str:
+        """The fx name of the node, or parameter, that a user names."""
+        for node in self.model.module.graph.nodes:
+            if node.op == "get_attr" and name in (node.name, source_name(node)):
+                return node.name
+        return find_node(self.model.module, name).name
+
+
+def _stem(model_name: str, datadir: str | os.PathLike[str]) -> str:
+    folder = Path(datadir)
+    folder.mkdir(parents=True, exist_ok=True)
+    return str(folder / f"{model_name}.mrt")
