@@ -89,7 +89,9 @@ class Model:
         extension = extension or {}
         names = [node.name for node in output_nodes(module.graph)]
         scales = tuple(extension.get("oscales") or [1.0] * len(names))
-        record = QuantizationRecord(extension.get("inputs_ext", {}), scales, dict(zip(names, names, strict=True)))
+        shapes = tuple(tuple(shape) for shape in extension.get("output_shapes", ()))
+        maps = dict(zip(names, names, strict=True))
+        record = QuantizationRecord(extension.get("inputs_ext", {}), scales, maps, shapes)
         return cls(module, Stage.INTEGER, record=record, prepared=True)
 
     def save(self, symbol_file: str | os.PathLike[str], params_file: str | os.PathLike[str]) -> None:
@@ -195,6 +197,8 @@ class Model:
             integers = [load_real_data(x, name, self.record.inputs) for name, x in zip(names, inputs, strict=True)]
             outputs = [(o.to(torch.float64) / s).to(torch.float32)
                        for o, s in zip(self.module(*integers), self.record.output_scales, strict=True)]
+            if self.record.output_shapes:
+                outputs = [o.reshape(shape) for o, shape in zip(outputs, self.record.output_shapes, strict=True)]
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     def to_cvm(self, model_name: str, datadir: str | os.PathLike[str] = "/data/stdout",

@@ -4,41 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar
 
 from mrt_torch.errors import InvalidArgumentError
+from mrt_torch.serialized_value import SerializedValue, ValueRegistry
 
-FEATURES: dict[str, type[Feature]] = {}
-
-
-def register_feature(cls: type[Feature]) -> type[Feature]:
-    """Class decorator: make a feature readable from its serialized list by ``cls.name``.
-
-    Raises:
-        InvalidArgumentError: the name is taken.
-    """
-    if cls.name in FEATURES:
-        raise InvalidArgumentError(f"a feature called '{cls.name}' is registered already")
-    FEATURES[cls.name] = cls
-    return cls
+FEATURES = ValueRegistry("feature")
+register_feature, get_feature = FEATURES.register, FEATURES.read
 
 
-def get_feature(serialized: Sequence) -> Feature:
-    """The feature a serialized list stands for: ``[name, value, ...]``.
-
-    Raises:
-        InvalidArgumentError: unknown name.
-    """
-    name, *values = serialized
-    if name not in FEATURES:
-        raise InvalidArgumentError(f"no feature is called '{name}'", remedy=f"known are {', '.join(FEATURES)}")
-    return FEATURES[name](*values)
-
-
-class Feature:
-    """Base of features; immutable, equal when their lists are."""
-
-    name: ClassVar[str]
+class Feature(SerializedValue):
+    """Base of features."""
 
     def get(self) -> float | tuple[float, ...]:
         """The value."""
@@ -47,19 +22,6 @@ class Feature:
     def get_threshold(self) -> float:
         """Largest magnitude the feature stands for."""
         raise TypeError(f"{type(self).__name__} does not define get_threshold")
-
-    def serialize(self) -> list:
-        """A list that JSON can hold; ``get_feature`` reads it back."""
-        raise TypeError(f"{type(self).__name__} does not define serialize")
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and other.serialize() == self.serialize()
-
-    def __hash__(self) -> int:
-        return hash(repr(self.serialize()))
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(map(repr, self.serialize()[1:]))})"
 
 
 def _finite(value: float) -> float:

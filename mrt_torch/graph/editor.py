@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +22,8 @@ INHERITED_META = ("stack_trace", "nn_module_stack", "from_node", "mrt")
 def sanitise(name: str) -> str:
     """A Python identifier made from any model's node name: other characters become ``_``."""
     identifier = re.sub(r"\W", "_", name, flags=re.ASCII)
-    return f"n_{identifier}" if not identifier or identifier[0].isdigit() else identifier
+    unusable = not identifier or identifier[0].isdigit() or keyword.iskeyword(identifier)
+    return f"n_{identifier}" if unusable else identifier
 
 
 def empty_graph_module() -> fx.GraphModule:

@@ -42,6 +42,11 @@ def _argument(op: fx.Node, position: int, default: Any) -> Any:
     return op.args[position] if len(op.args) > position else default
 
 
+def _window(op: fx.Node, ceil_mode: bool) -> Window:
+    kernel = _pair(op.args[1])
+    return Window(kernel, _pair(_argument(op, 2, []) or kernel), _pair(_argument(op, 3, [0, 0])), ceil_mode)
+
+
 @register_pass("rewrite", "fuse_transpose", "prepare_for_compile", "compile")
 @register_transformer(aten.max_pool2d.default)
 class Pooling(Transformer):
@@ -51,9 +56,7 @@ class Pooling(Transformer):
 
     @staticmethod
     def window(op: fx.Node) -> Window:
-        kernel = _pair(op.args[1])
-        stride = _pair(_argument(op, 2, []) or kernel)
-        return Window(kernel, stride, _pair(_argument(op, 3, [0, 0])), bool(_argument(op, 5, False)))
+        return _window(op, bool(_argument(op, 5, False)))
 
     def validate(self, op: fx.Node, **context: Any) -> str | None:
         if _pair(_argument(op, 4, [1, 1])) != (1, 1):
@@ -81,9 +84,7 @@ class AveragePooling(Transformer):
 
     @staticmethod
     def window(op: fx.Node) -> Window:
-        kernel = _pair(op.args[1])
-        stride = _pair(_argument(op, 2, []) or kernel)
-        return Window(kernel, stride, _pair(_argument(op, 3, [0, 0])), bool(_argument(op, 4, False)))
+        return _window(op, bool(_argument(op, 4, False)))
 
     def validate(self, op: fx.Node, **context: Any) -> str | None:
         return _not_four_axes(op)

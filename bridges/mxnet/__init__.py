@@ -1,0 +1,7 @@
+"""MXNet models: symbol and parameter files, without MXNet."""
+
+from bridges.mxnet.bridge import MXNetModel, bridge
+from bridges.mxnet.importer import import_symbol
+from bridges.mxnet.registry import register_converter
+
+__all__ = ["MXNetModel", "bridge", "import_symbol", "register_converter"]

@@ -1,0 +1,84 @@
+"""The MXNet bridge as the core sees it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from torch import fx
+
+from bridges.mxnet.importer import find_model_inputs, import_symbol
+from bridges.mxnet.params_file import read_params, strip_prefixes
+from bridges.mxnet.symbol_file import Symbol, read_symbol
+from mrt_torch.bridge import Shapes
+from mrt_torch.errors import InvalidFileError
+from mrt_torch.graph.stage import Stage
+
+
+@dataclass(frozen=True)
+class MXNetModel:
+    """A symbol and its parameters; the graph is imported once the input shapes are known."""
+
+    symbol: Symbol
+    params: Mapping[str, np.ndarray]
+
+    def input_names(self) -> list[str]:
+        """Variables without a parameter, in order."""
+        return list(find_model_inputs(self.symbol, self.params))
+
+    def output_names(self) -> list[str]:
+        """Names of the heads' nodes, in order."""
+        return [self.symbol.nodes[node].name for node, _ in self.symbol.heads]
+
+    def import_graph(self, input_shapes: Shapes) -> fx.GraphModule:
+        """The float graph; see ``import_symbol``."""
+        return import_symbol(self.symbol, self.params, input_shapes)
+
+
+class MXNetBridge:
+    """Reads and writes ``-symbol.json`` with ``.params``."""
+
+    name = "mxnet"
+
+    def recognises(self, path: str, parameters_path: str | None) -> bool:
+        """``*.json`` with ``*.params``, or ``*-symbol.json`` alone."""
+        if parameters_path is None:
+            return path.endswith("-symbol.json")
+        return path.endswith(".json") and parameters_path.endswith(".params")
+
+    def load(self, path: str, parameters_path: str | None) -> MXNetModel:
+        """The model of a symbol file and a parameter file; without one, the file beside the symbol is taken.
+
+        Raises:
+            InvalidFileError: a file is missing or corrupt.
+        """
+        symbol = read_symbol(path)
+        parameters_path = parameters_path or _parameters_beside(path)
+        return MXNetModel(symbol, strip_prefixes(read_params(parameters_path)))
+
+    def save(self, module: fx.GraphModule, stage: Stage, path: str, parameters_path: str | None) -> None:
+        """Write a float or integer graph as an MXNet symbol.
+
+        Raises:
+            ExportError: lists what MXNet cannot express.
+        """
+        from bridges.mxnet.exporters import export_float, export_integer
+        export = export_integer if stage is Stage.INTEGER else export_float
+        export(module, path, parameters_path or _parameters_name(path))
+
+
+def _parameters_name(path: str) -> str:
+    return path.removesuffix(".json").removesuffix("-symbol") + "-0000.params"
+
+
+def _parameters_beside(path: str) -> str:
+    name = _parameters_name(path)
+    if not os.path.exists(name):
+        raise InvalidFileError("the parameters of the MXNet model are missing", where=path, why=f"there is no {name}",
+                               remedy="pass the .params file as second argument")
+    return name
+
+
+bridge = MXNetBridge()

@@ -1,0 +1,34 @@
+"""Tensors of one number."""
+
+from __future__ import annotations
+
+import torch
+from torch import fx
+
+from bridges.mxnet.node_view import NodeView
+from bridges.mxnet.registry import register_converter
+
+aten = torch.ops.aten
+
+
+@register_converter("zeros_like")
+def convert_zeros_like(view: NodeView) -> fx.Node:
+    """0 * x: zeros of the input's shape, whatever the batch."""
+    return view.call(aten.mul.Scalar, view.inputs[0], 0.0)
+
+
+@register_converter("ones_like")
+def convert_ones_like(view: NodeView) -> fx.Node:
+    """0 * x + 1."""
+    return view.call(aten.add.Scalar, view.step(aten.mul.Scalar, view.inputs[0], 0.0), 1.0)
+
+
+@register_converter("_zeros", "_ones", "_full", needs_inputs=False)
+def convert_filled(view: NodeView) -> fx.Node:
+    """A constant of ``shape``; a shape that is not known until bound is refused."""
+    shape = view.attributes.integers("shape")
+    if not shape or any(dim < 1 for dim in shape):
+        raise view.unsupported(f"its shape is {shape}; positive numbers are expected")
+    number = {"_zeros": 0.0, "_ones": 1.0}.get(view.operator)
+    number = view.attributes.real("value") if number is None else number
+    return view.constant(torch.full(shape, number, dtype=view.dtype), "value")

@@ -1,0 +1,124 @@
+"""Which variables of an MXNet symbol are inputs of the model, and their shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from bridges.mxnet.attributes import Attributes
+from bridges.mxnet.registry import CONVERTERS
+from bridges.mxnet.symbol import Symbol
+from mrt_torch.errors import InvalidArgumentError, InvalidFileError
+
+Shape = tuple[int, ...]
+
+
+def needed_nodes(symbol: Symbol) -> list[int]:
+    """Indices of the nodes inference needs, in order: what the heads depend on, not counting labels."""
+    needed = {node for node, _ in symbol.heads}
+    for index in range(len(symbol.nodes) - 1, -1, -1):
+        if index in needed:
+            needed.update(source for source, label, _ in _reads(symbol, index) if not label)
+    return sorted(needed)
+
+
+def find_model_inputs(symbol: Symbol, params: Collection[str],
+                      inputs: Collection[str] = ()) -> dict[str, Shape | None]:
+    """Return the inputs of a model, in order, with the shape the ``__shape__`` attribute declares, or None.
+
+    Inputs are the variables without a parameter. Labels of training losses are none.
+
+    Args:
+        symbol: the graph.
+        params: names of the parameters.
+        inputs: names of variables that are inputs although they stand where a parameter is expected.
+
+    Raises:
+        InvalidFileError: variables that only stand where learnt values are expected have none; lists them.
+    """
+    needed = set(needed_nodes(symbol))
+    feeds_data = {node for node, _ in symbol.heads}
+    for index in needed:
+        feeds_data.update(source for source, label, parameter in _reads(symbol, index)
+                          if not label and not parameter)
+    found: dict[str, Shape | None] = {}
+    missing = []
+    for index in sorted(needed):
+        node = symbol.nodes[index]
+        if not node.is_variable or node.name in params or node.name in found:
+            continue
+        if index in feeds_data or node.name in inputs:
+            declared = Attributes(node.operator, node.name, node.attributes).optional_integers("__shape__")
+            found[node.name] = declared or None
+        elif node.name not in missing:
+            missing.append(node.name)
+    if missing:
+        raise InvalidFileError(
+            f"{len(missing)} parameter{'s' * (len(missing) > 1)} of the MXNet model are missing",
+            why=", ".join(missing), remedy="load the .params file that was saved with this symbol")
+    return found
+
+
+def resolve_input_shapes(symbol: Symbol, params: Collection[str],
+                         given: Mapping[str, Sequence[int]] | Sequence[int] | None) -> dict[str, Shape]:
+    """Return the complete shape of every input, in order; see `import_symbol`.
+
+    Raises:
+        InvalidArgumentError: an input shape is unknown, malformed, or given for a name that is no input.
+        InvalidFileError: parameters are missing.
+    """
+    by_name = given if isinstance(given, Mapping) else {}
+    inputs = find_model_inputs(symbol, params, by_name)
+    if given is not None and not isinstance(given, Mapping):
+        if len(inputs) != 1:
+            raise InvalidArgumentError("one input shape was given for several inputs" if inputs else
+                                       "an input shape was given for a model without inputs",
+                                       why=f"the inputs are {_listed(inputs)}",
+                                       remedy="give a mapping from input names to shapes")
+        by_name = {next(iter(inputs)): given}
+    _refuse_other_names(symbol, inputs, by_name)
+    shapes, unknown = {}, []
+    for name, declared in inputs.items():
+        shape = _checked(name, by_name[name]) if name in by_name else declared
+        if shape is None or any(dim < 1 for dim in shape[1:]):
+            unknown.append(f"'{name}'" + (f" (declared as {shape})" if shape else ""))
+        else:
+            shapes[name] = (max(shape[0], 1), *shape[1:])
+    if unknown:
+        raise InvalidArgumentError(
+            "the shapes of inputs are not known", why=f"unknown: {', '.join(unknown)}",
+            remedy="give them, as {'data': (1, 3, 224, 224)}; if one is a parameter, the file lacks it")
+    return shapes
+
+
+def _refuse_other_names(symbol: Symbol, inputs: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    needed = {symbol.nodes[index].name for index in needed_nodes(symbol)}
+    dropped = {node.name for node in symbol.variables} - needed  # labels: giving their shapes is common
+    others = [name for name in given if name not in inputs and name not in dropped]
+    if others:
+        raise InvalidArgumentError(f"shapes are given for {_listed(others)}", why="there is no such input",
+                                   remedy=f"its inputs are {_listed(inputs)}")
+
+
+def _checked(name: str, shape: Any) -> Shape:
+    dims = tuple(shape) if isinstance(shape, Sequence) and not isinstance(shape, str) else ()
+    # -1 or 0 on the batch axis stands for "any", as in MXNet's own files
+    if not dims or any(isinstance(dim, bool) or not isinstance(dim, int) for dim in dims) \
+            or dims[0] < -1 or any(dim < 1 for dim in dims[1:]):
+        raise InvalidArgumentError(f"the shape of input '{name}' is malformed", why=f"{shape!r:.80}",
+                                   remedy="give a tuple of positive integers, batch first: (1, 3, 224, 224)")
+    return dims
+
+
+def _reads(symbol: Symbol, index: int) -> list[tuple[int, bool, bool]]:
+    """(source node, is it a label, is it a parameter) of each input of a node."""
+    node = symbol.nodes[index]
+    if node.operator not in CONVERTERS:
+        return [(source, False, False) for source, _ in node.inputs]
+    converter = CONVERTERS[node.operator]
+    return [(source, converter.is_label(position), converter.is_parameter(position))
+            for position, (source, _) in enumerate(node.inputs)]
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names) or "none"

@@ -1,0 +1,66 @@
+"""Small values that JSON can hold as ``[name, value, ...]``, and registries that read them back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+from mrt_torch.errors import InvalidArgumentError
+
+
+class SerializedValue:
+    """Immutable value, equal to another of its class when their lists are."""
+
+    #: First element of the list.
+    name: ClassVar[str]
+
+    def serialize(self) -> list:
+        """``[name, value, ...]``."""
+        raise TypeError(f"{type(self).__name__} does not define serialize")
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other.serialize() == self.serialize()
+
+    def __hash__(self) -> int:
+        return hash(repr(self.serialize()))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(map(repr, self.serialize()[1:]))})"
+
+
+class ValueRegistry:
+    """Classes of one kind of value by name; users add their own with ``register``."""
+
+    def __init__(self, kind: str):
+        self.kind = kind
+        self._classes: dict[str, type] = {}
+
+    def register(self, cls: type) -> type:
+        """Class decorator.
+
+        Raises:
+            InvalidArgumentError: the name is taken.
+        """
+        if cls.name in self._classes:
+            raise InvalidArgumentError(f"a {self.kind} called '{cls.name}' is registered already",
+                                       remedy="choose another name")
+        self._classes[cls.name] = cls
+        return cls
+
+    def read(self, serialized: Sequence) -> Any:
+        """The value a serialized list stands for.
+
+        Raises:
+            InvalidArgumentError: unknown name, or values its class refuses.
+        """
+        name, *values = serialized
+        if name not in self._classes:
+            raise InvalidArgumentError(f"no {self.kind} is called '{name}'",
+                                       remedy=f"known are {', '.join(self._classes)}")
+        return self._classes[name](*values)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._classes
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._classes)

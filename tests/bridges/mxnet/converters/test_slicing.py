@@ -1,0 +1,90 @@
+"""Taking parts of tensors; oracle: MXNet 1.9.1."""
+
+from __future__ import annotations
+
+import pytest
+
+from mrt_torch.errors import InvalidGraphError, UnsupportedOperatorError
+from tests.bridges.mxnet.oracle import compare, renamed, targets
+
+
+@pytest.mark.parametrize("attributes", [
+    dict(axis=1, begin=0, end=1), dict(axis=2, begin=1, end=None), dict(axis=-1, begin=-3, end=-1),
+    dict(axis=1, begin=2, end=4),
+], ids=str)
+def test_slice_axis_equals_mxnet(mxnet, attributes):
+    symbol = mxnet.sym.slice_axis(mxnet.sym.var("data"), **attributes)
+    assert targets(compare(mxnet, symbol, data=(0, 4, 5))) == ["slice"]
+
+
+@pytest.mark.parametrize("begin, end, step, count", [
+    ((None, 1), (None, 3), None, 1), ((None, 1, 2), (None, None, 4), None, 2),
+    ((None, -3, 0), (None, -1, 5), None, 1),
+    ((None, 0, 1), (None, None, 5), (None, 2, 3), 2), ((0, 0, 0), (None, 4, 9), None, 0),
+    ((None, None, 1), (None, None, 99), (1, 1, 2), 1),
+], ids=str)
+def test_slice_equals_mxnet(mxnet, begin, end, step, count):
+    """Parts that are a whole axis, the batch above all, make no node."""
+    attributes = {} if step is None else dict(step=step)
+    symbol = mxnet.sym.exp(mxnet.sym.slice(mxnet.sym.var("data"), begin=begin, end=end, **attributes))
+    assert targets(compare(mxnet, symbol, data=(0, 4, 5))) == ["slice"] * count + ["exp"]
+
+
+def test_slice_of_the_batch_equals_mxnet(mxnet):
+    symbol = mxnet.sym.slice_axis(mxnet.sym.var("data"), axis=0, begin=1, end=3)
+    compare(mxnet, symbol, batches=(4,), data=(0, 3))
+
+
+@pytest.mark.parametrize("attributes, outputs", [
+    (dict(num_outputs=2), ["slice"] * 2), (dict(num_outputs=5, axis=-1), ["slice"] * 5),
+    (dict(num_outputs=4, squeeze_axis=True), ["slice", "squeeze"] * 4), (dict(num_outputs=1), ["slice"]),
+], ids=str)
+def test_slice_channel_equals_mxnet(mxnet, attributes, outputs):
+    symbol = mxnet.sym.SliceChannel(mxnet.sym.var("data"), name="split", **attributes)
+    assert targets(compare(mxnet, symbol, data=(0, 4, 5))) == outputs
+
+
+def test_outputs_keep_mxnets_names(mxnet):
+    symbol = mxnet.sym.SliceChannel(mxnet.sym.var("data"), num_outputs=2, name="split")
+    module = compare(mxnet, symbol, data=(0, 4))
+    names = [node.name for node in module.graph.nodes if node.op == "call_function"]
+    assert names == symbol.list_outputs() == ["split_output0", "split_output1"]
+
+
+def test_outputs_used_out_of_order_equal_mxnet(mxnet):
+    parts = mxnet.sym.SliceChannel(mxnet.sym.var("data"), num_outputs=3)
+    symbol = mxnet.sym.Group([parts[2] - parts[0], parts[0]])
+    assert targets(compare(mxnet, symbol, data=(0, 6))) == ["slice", "slice", "sub"]
+
+
+@pytest.mark.parametrize("sections, squeeze", [(2, False), ((1, 3), False), (4, True)], ids=str)
+def test_split_equals_mxnet(mxnet, sections, squeeze):
+    symbol = mxnet.sym.split_v2(mxnet.sym.var("data"), sections, axis=1, squeeze_axis=squeeze)
+    compare(mxnet, symbol, data=(0, 4, 5))
+
+
+@pytest.mark.parametrize("old, new", [("split", "SliceChannel"), ("crop", "slice")])
+def test_other_name_equals_mxnet(mxnet, old, new):
+    data = mxnet.sym.var("data")
+    symbols = {"crop": mxnet.sym.slice(data, (None, 1), (None, 3)),
+               "split": mxnet.sym.SliceChannel(data, num_outputs=2)}
+    compare(mxnet, renamed(mxnet, symbols[old], new, old), data=(0, 4))
+
+
+def test_negative_step_is_named(import_node):
+    """Oracle: the support table of the converter."""
+    with pytest.raises(UnsupportedOperatorError, match="the step of axis 1 is -1"):
+        import_node("slice", dict(begin="(None, 3)", end="(None, 0)", step="(1, -1)"), (1, 4))
+
+
+@pytest.mark.parametrize("operator, attributes", [
+    ("slice_axis", dict(axis="1", begin="0", end="5")), ("slice_axis", dict(axis="1", begin="2", end="2")),
+    ("slice_axis", dict(axis="2", begin="0", end="1")), ("slice", dict(begin="(0, 0, 0)", end="(1, 1, 1)")),
+    ("slice", dict(begin="(0, 0)", end="(1,)")), ("SliceChannel", dict(num_outputs="3")),
+    ("SliceChannel", dict(num_outputs="2", squeeze_axis="True")), ("SliceChannel", dict(num_outputs="0")),
+    ("_split_v2", dict(indices="(0, 4)")), ("_split_v2", dict(indices="(0,)", sections="3")),
+])
+def test_parts_that_do_not_exist(import_node, operator, attributes):
+    """Oracle: MXNet refuses them too."""
+    with pytest.raises(InvalidGraphError):
+        import_node(operator, attributes, (1, 4))
