@@ -21,7 +21,13 @@ Shapes = Mapping[str, Sequence[int]] | Sequence[int] | None
 
 
 class SourceModel(Protocol):
-    """A model as its file gave it; its graph is made once the input shapes are known."""
+    """A model as its file gave it; its graph is made once the input shapes are known.
+
+    Attributes:
+        stage: ``SOURCE``, or ``INTEGER`` for files of a quantized model; their nodes carry precisions and scales.
+    """
+
+    stage: Stage
 
     def input_names(self) -> list[str]:
         """Names of the inputs, in order."""

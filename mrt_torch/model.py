@@ -11,13 +11,15 @@ import torch
 from torch import fx, nn
 
 from mrt_torch.bridge import Shapes, SourceModel, bridge_called, bridge_for
-from mrt_torch.errors import InvalidArgumentError
+from mrt_torch.device import available_device
+from mrt_torch.errors import InvalidArgumentError, InvalidFileError
 from mrt_torch.graph.editor import input_nodes, output_nodes, shape_of
 from mrt_torch.graph.facts import source_name
 from mrt_torch.graph.runner import copy_graph_module
 from mrt_torch.graph.serialization import load_graph, save_graph
 from mrt_torch.graph.shapes import set_input_shapes
 from mrt_torch.graph.stage import Stage
+from mrt_torch.input_data import as_tensor, check_shape, shapes_by_node
 from mrt_torch.passes.prepare import prepare as prepare_graph
 from mrt_torch.passes.prepare_for_compile import prepare_for_compile
 from mrt_torch.passes.split import split as split_graph
@@ -40,7 +42,7 @@ class Model:
         >>> model = Model.from_torch(nn.Sequential(nn.Linear(4, 2), nn.ReLU()), torch.zeros(1, 4))
         >>> model.prepare((1, 4))
         >>> model
-        Model(prepared, 2 operators, data (1, 4) -> relu)
+        Model(prepared, 2 operators, data (1, 4) -> 1)
     """
 
     def __init__(self, module: fx.GraphModule | None = None, stage: Stage = Stage.SOURCE, *,
@@ -61,11 +63,16 @@ class Model:
         path = os.fspath(symbol_file)
         parameters = None if params_file is None else os.fspath(params_file)
         if parameters is not None and parameters.endswith(SAFETENSORS):
-            module, stage, record = load_graph(path, parameters)
-            record = record or {}
-            return cls(module, stage, record=QuantizationRecord.from_json(record.get("quantization")),
-                       prepared=record.get("prepared", False))
-        return cls(source=bridge_for(path, parameters).load(path, parameters))
+            module, stage, document = load_graph(path, parameters)
+            document = document if isinstance(document, dict) else {}
+            record = QuantizationRecord.from_json(document.get("quantization"))
+            return cls(module, stage, record=_checked(record, module, stage, path),
+                       prepared=document.get("prepared") is True)
+        source = bridge_for(path, parameters).load(path, parameters)
+        if source.stage is Stage.INTEGER:
+            module = source.import_graph(None)
+            return cls(module, Stage.INTEGER, record=QuantizationRecord.of_graph(module), prepared=True)
+        return cls(source=source)
 
     @classmethod
     def from_torch(cls, module: nn.Module, example_inputs: torch.Tensor | Sequence[torch.Tensor]) -> Model:
@@ -87,11 +94,11 @@ class Model:
         """
         module, extension = bridge_called("cvm").load(os.fspath(directory))
         extension = extension or {}
-        names = [node.name for node in output_nodes(module.graph)]
-        scales = tuple(extension.get("oscales") or [1.0] * len(names))
-        shapes = tuple(tuple(shape) for shape in extension.get("output_shapes", ()))
-        maps = dict(zip(names, names, strict=True))
-        record = QuantizationRecord(extension.get("inputs_ext", {}), scales, maps, shapes)
+        names = [source_name(node) for node in output_nodes(module.graph)]
+        record = QuantizationRecord.from_json({
+            "inputs": extension.get("inputs_ext", {}), "output_scales": extension.get("oscales", [1.0] * len(names)),
+            "maps": dict(zip(names, names, strict=True)), "output_shapes": extension.get("output_shapes", ())})
+        record = _checked(record, module, Stage.INTEGER, os.fspath(directory))
         return cls(module, Stage.INTEGER, record=record, prepared=True)
 
     def save(self, symbol_file: str | os.PathLike[str], params_file: str | os.PathLike[str]) -> None:
@@ -156,7 +163,7 @@ class Model:
         else:
             module = copy_graph_module(self.module)
             if input_shape is not None:
-                set_input_shapes(module, self._shapes_by_node(module, input_shape))
+                set_input_shapes(module, shapes_by_node(module, input_shape, batch_only=self.prepared))
         self._module, self._source = prepare_graph(module), None
         self.stage, self.prepared = Stage.FLOAT, True
 
@@ -182,23 +189,38 @@ class Model:
         Args:
             dtype: element type of a float graph, such as "float32"; an integer graph has only int32.
             ctx: torch device; None stays where the tensors are.
+
+        Raises:
+            InvalidArgumentError: no float type, or no device, of that name.
         """
         graph = copy_graph_module(self.module)
         if dtype is not None and not self.is_quantized:
-            graph = graph.to(getattr(torch, dtype) if isinstance(dtype, str) else dtype)
-        return graph if ctx is None else graph.to(torch.device(ctx))
+            graph = graph.to(_float_type(dtype))
+        return graph if ctx is None else graph.to(available_device(ctx))
 
     def __call__(self, *inputs: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
-        """Float outputs for float inputs; one tensor where the model has one output."""
+        """Float outputs for float inputs (tensors or arrays); one tensor where the model has one output.
+
+        Raises:
+            InvalidArgumentError: the count or the shapes of the inputs are wrong, or a quantized model sees a NaN.
+        """
+        nodes = input_nodes(self.module.graph)
+        if len(inputs) != len(nodes):
+            raise InvalidArgumentError("the model takes one array for each of its inputs",
+                                       why=f"saw {len(inputs)} for {self.input_names()}")
+        tensors = [as_tensor(x) for x in inputs]
+        for tensor, node in zip(tensors, nodes, strict=True):
+            check_shape(tensor, node)
         if not self.is_quantized:
-            outputs = self.module(*inputs)
+            outputs = self.module(*(x.to(node.meta["val"].dtype) for x, node in zip(tensors, nodes, strict=True)))
         else:
-            names = [node.name for node in input_nodes(self.module.graph)]
-            integers = [load_real_data(x, name, self.record.inputs) for name, x in zip(names, inputs, strict=True)]
+            integers = [load_real_data(x, node.name, self.record.inputs)
+                        for x, node in zip(tensors, nodes, strict=True)]
             outputs = [(o.to(torch.float64) / s).to(torch.float32)
                        for o, s in zip(self.module(*integers), self.record.output_scales, strict=True)]
             if self.record.output_shapes:
-                outputs = [o.reshape(shape) for o, shape in zip(outputs, self.record.output_shapes, strict=True)]
+                outputs = [o.reshape(-1, *shape[1:])
+                           for o, shape in zip(outputs, self.record.output_shapes, strict=True)]
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     def to_cvm(self, model_name: str, datadir: str | os.PathLike[str] = "/data/stdout",
@@ -215,27 +237,17 @@ class Model:
             ExportError: lists everything the runtime would refuse; nothing is written then.
             InvalidArgumentError: the model is not quantized.
         """
-        fixed = reduce_graph(self, input_shape)
-        if self.stage is not Stage.INTEGER:
+        if self.stage is Stage.RESTORED:
             raise InvalidArgumentError("a model with parts in float cannot be exported to the CVM",
                                        remedy="quantize without set_restore")
+        if model_name in ("", ".", "..") or Path(model_name).name != model_name:
+            raise InvalidArgumentError("a model name is the name of a folder", why=f"saw {model_name!r}",
+                                       remedy="give the folder above it as datadir")
+        fixed = reduce_graph(self, input_shape)
         extension = {"inputs_ext": {k: dict(v) for k, v in self.record.inputs.items()},
                      "oscales": list(self.record.output_scales),
                      "input_shapes": {name: list(shape) for name, shape in fixed.input_shapes().items()}}
         return bridge_called("cvm").save(fixed.module, Path(datadir) / model_name, extension)
-
-    def _shapes_by_node(self, module: fx.GraphModule, input_shape: Shapes) -> dict[str, tuple[int, ...]]:
-        nodes = input_nodes(module.graph)
-        if not isinstance(input_shape, Mapping):
-            if len(nodes) != 1:
-                raise InvalidArgumentError("one input shape was given for several inputs",
-                                           remedy=f"give a mapping for {[source_name(n) for n in nodes]}")
-            return {nodes[0].name: tuple(input_shape)}
-        by_name = {source_name(node): node.name for node in nodes} | {node.name: node.name for node in nodes}
-        unknown = [name for name in input_shape if name not in by_name]
-        if unknown:
-            raise InvalidArgumentError(f"the model has no input {unknown}", remedy=f"its inputs are {list(by_name)}")
-        return {by_name[name]: tuple(shape) for name, shape in input_shape.items()}
 
     def __repr__(self) -> str:
         label = {Stage.SOURCE: "loaded", Stage.FLOAT: "prepared", Stage.RESTORED: "quantized with float parts",
@@ -256,10 +268,28 @@ def reduce_graph(model: Model, input_shapes: Shapes = None) -> Model:
     """
     if not model.is_quantized:
         raise InvalidArgumentError("only a quantized model can be reduced", remedy="call MRT.quantize first")
+    shapes = {} if input_shapes is None else shapes_by_node(model.module, input_shapes, batch_only=True)
     if model.stage is Stage.RESTORED:
         fixed = copy_graph_module(model.module)
-        if input_shapes is not None:
-            set_input_shapes(fixed, model._shapes_by_node(fixed, input_shapes))
-        return Model(fixed, model.stage, record=model.record, prepared=True)
-    shapes = {} if input_shapes is None else model._shapes_by_node(model.module, input_shapes)
-    return Model(prepare_for_compile(model.module, shapes), model.stage, record=model.record, prepared=True)
+        set_input_shapes(fixed, shapes)
+    else:
+        fixed = prepare_for_compile(model.module, shapes)
+    return Model(fixed, model.stage, record=model.record, prepared=True)
+
+
+def _checked(record: QuantizationRecord | None, module: fx.GraphModule, stage: Stage, where: str
+             ) -> QuantizationRecord | None:
+    """The record of a file, if it is what a graph of that stage needs."""
+    if stage not in (Stage.INTEGER, Stage.RESTORED):
+        return record
+    if record is None:
+        raise InvalidFileError("the scales of a quantized model are missing", where=where)
+    record.check_count(len(output_nodes(module.graph)))
+    return record
+
+
+def _float_type(dtype: str | torch.dtype) -> torch.dtype:
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise InvalidArgumentError(f"{dtype!r} is no float type", remedy="pass 'float32' or 'float64'")
+    return found

@@ -12,10 +12,11 @@ import torch
 
 from mrt_torch.calibration.calibrate import Calibrator
 from mrt_torch.calibration.features import AFeature
+from mrt_torch.device import available_device
 from mrt_torch.errors import CalibrationError, InvalidArgumentError, InvalidFileError
 from mrt_torch.extension_file import load_ext, save_ext
-from mrt_torch.graph.editor import input_nodes, output_nodes
-from mrt_torch.graph.facts import facts_of, source_name
+from mrt_torch.graph.editor import input_nodes
+from mrt_torch.graph.facts import source_name
 from mrt_torch.graph.stage import Stage
 from mrt_torch.model import Model
 from mrt_torch.passes.quantize import quantize as quantize_graph
@@ -56,21 +57,22 @@ class MRT:
         Args:
             ctx: torch device to run on.
             lambd: a batch's threshold is abs(mean) + lambd * std where that is below 0.95 * absmax; None takes absmax.
-            old_ths: thresholds of an earlier session to accumulate with.
+            old_ths: thresholds of an earlier session to accumulate with, by node name; other names are ignored.
             progress: show a bar; None shows one on a terminal only.
 
         Raises:
             CalibrationError: no data, data of a wrong shape, or a value that is not finite; nothing is kept then.
+            InvalidArgumentError: an unusable ``ctx``, ``lambd`` or threshold; nothing is kept then.
         """
         if self._data is None:
             raise CalibrationError("there is no calibration data", remedy="call MRT.set_data first")
+        names = {node.name for node in self.model.module.graph.nodes}
+        earlier = {name: AFeature(value).get_threshold() for name, value in (old_ths or {}).items() if name in names}
         calibrator = Calibrator(self.model.module, lambd)
-        calibrator.run(self._data, torch.device(ctx), progress)
-        for name, threshold in calibrator.thresholds().items():
-            self.th_dict[name] = max(threshold, self.th_dict.get(name, 0.0))
-        for name, threshold in (old_ths or {}).items():
-            if name in self.th_dict:
-                self.th_dict[name] = max(threshold, self.th_dict[name])
+        calibrator.run(self._data, available_device(ctx), progress)
+        for thresholds in (calibrator.thresholds(), earlier):
+            for name, threshold in thresholds.items():
+                self.th_dict[name] = max(threshold, self.th_dict.get(name, 0.0))
         return self.th_dict
 
     @property
@@ -122,10 +124,7 @@ class MRT:
         if not self.th_dict:
             raise CalibrationError("the model was not calibrated", remedy="call set_data and calibrate before quantize")
         module, scales = quantize_graph(self.model.module, self.th_dict, self.settings)
-        names = [source_name(node) for node in output_nodes(module.graph)]
-        inputs = {node.name: {"scale": facts_of(node).scale, "target_bit": facts_of(node).precision}
-                  for node in input_nodes(module.graph)}
-        record = QuantizationRecord(inputs, tuple(scales), dict(zip(names, self.model.output_names(), strict=True)))
+        record = replace(QuantizationRecord.of_graph(module, self.model.output_names()), output_scales=tuple(scales))
         stage = Stage.RESTORED if self.settings.restore else Stage.INTEGER
         self.current_model = Model(module, stage, record=record, prepared=True)
         return self.current_model
@@ -147,6 +146,7 @@ class MRT:
 
         ``.mrt.ext`` holds, a line each: output names, thresholds, settings, output scales.
         """
+        Path(datadir).mkdir(parents=True, exist_ok=True)
         stem = _stem(model_name, datadir)
         quantized = self.current_model if self.current_model.is_quantized else None
         self.model.save(stem + ".json", stem + ".safetensors")
@@ -167,9 +167,13 @@ class MRT:
         if len(lines) != 4:
             raise InvalidFileError("the ext file is not one of MRT.save", where=stem + ".ext",
                                    why=f"it has {len(lines)} lines, expected 4")
-        mrt = cls(Model.load(stem + ".json", stem + ".safetensors"))
-        _, mrt.th_dict, settings, scales = lines
-        mrt.settings = QuantizationSettings.from_json(settings)
+        _, thresholds, settings, scales = lines
+        try:
+            mrt = cls(Model.load(stem + ".json", stem + ".safetensors"))
+            mrt.settings = QuantizationSettings.from_json(settings)
+            mrt.set_th_dict(thresholds)
+        except (InvalidArgumentError, AttributeError) as error:
+            raise InvalidFileError("the files are not of one MRT.save", where=stem + ".ext", why=str(error)) from error
         if scales is not None:
             mrt.current_model = Model.load(stem + ".quantized.json", stem + ".quantized.safetensors")
         return mrt
@@ -188,6 +192,4 @@ class MRT:
 
 
 def _stem(model_name: str, datadir: str | os.PathLike[str]) -> str:
-    folder = Path(datadir)
-    folder.mkdir(parents=True, exist_ok=True)
-    return str(folder / f"{model_name}.mrt")
+    return str(Path(datadir) / f"{model_name}.mrt")

@@ -2,6 +2,7 @@
 
 from bridges.mxnet.bridge import MXNetModel, bridge
 from bridges.mxnet.importer import import_symbol
+from bridges.mxnet.names import unify_names
 from bridges.mxnet.registry import register_converter
 
-__all__ = ["MXNetModel", "bridge", "import_symbol", "register_converter"]
+__all__ = ["MXNetModel", "bridge", "import_symbol", "register_converter", "unify_names"]

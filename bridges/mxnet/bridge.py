@@ -9,6 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from torch import fx
 
+from bridges.mxnet.export_float import export_float
+from bridges.mxnet.export_integer import export_integer
+from bridges.mxnet.import_integer import import_integer
 from bridges.mxnet.importer import find_model_inputs, import_symbol
 from bridges.mxnet.params_file import read_params, strip_prefixes
 from bridges.mxnet.symbol_file import Symbol, read_symbol
@@ -24,6 +27,12 @@ class MXNetModel:
     symbol: Symbol
     params: Mapping[str, np.ndarray]
 
+    @property
+    def stage(self) -> Stage:
+        """``INTEGER`` where ``export_integer`` wrote the symbol: its input then declares a precision."""
+        inputs = [node for node in self.symbol.variables if node.name not in self.params]
+        return Stage.INTEGER if any("__precision__" in node.attributes for node in inputs) else Stage.SOURCE
+
     def input_names(self) -> list[str]:
         """Variables without a parameter, in order."""
         return list(find_model_inputs(self.symbol, self.params))
@@ -33,7 +42,9 @@ class MXNetModel:
         return [self.symbol.nodes[node].name for node, _ in self.symbol.heads]
 
     def import_graph(self, input_shapes: Shapes) -> fx.GraphModule:
-        """The float graph; see ``import_symbol``."""
+        """The float graph, see ``import_symbol``; of a quantized model the integer one, see ``import_integer``."""
+        if self.stage is Stage.INTEGER:
+            return import_integer(self.symbol, self.params)
         return import_symbol(self.symbol, self.params, input_shapes)
 
 
@@ -64,9 +75,11 @@ class MXNetBridge:
         Raises:
             ExportError: lists what MXNet cannot express.
         """
-        from bridges.mxnet.exporters import export_float, export_integer
-        export = export_integer if stage is Stage.INTEGER else export_float
-        export(module, path, parameters_path or _parameters_name(path))
+        parameters_path = parameters_path or _parameters_name(path)
+        if stage is Stage.INTEGER:
+            export_integer(module, path, parameters_path)
+        else:
+            export_float(module, path, parameters_path)
 
 
 def _parameters_name(path: str) -> str:

@@ -12,6 +12,7 @@ from torch import fx
 import bridges.mxnet.converters  # noqa: F401  (registers the built-in converters)
 from bridges.mxnet.attributes import Attributes
 from bridges.mxnet.model_inputs import find_model_inputs, needed_nodes, resolve_input_shapes
+from bridges.mxnet.names import check_names
 from bridges.mxnet.node_view import NodeView
 from bridges.mxnet.registry import CONVERTERS
 from bridges.mxnet.symbol import Symbol, SymbolNode
@@ -45,10 +46,11 @@ def import_symbol(symbol: Symbol, params: Mapping[str, np.ndarray],
     Raises:
         InvalidArgumentError: an input shape is unknown, malformed, or given for a name that is no input.
         InvalidFileError: parameters are missing or not finite, or an attribute is malformed.
-        InvalidGraphError: shapes contradict each other.
+        InvalidGraphError: shapes contradict each other, or nodes share a name.
         UnsupportedOperatorError: lists every operator without a converter, before anything is built; or names
             the node that uses an operator in an unsupported way.
     """
+    check_names(symbol)
     _refuse_unknown_operators(symbol)
     shapes = resolve_input_shapes(symbol, params, input_shapes)
     editor = GraphEditor(empty_graph_module())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ class SymbolBuilder:
         return self._append(VARIABLE, name, (), attributes)
 
     def parameter(self, name: str, array: np.ndarray, *, auxiliary: bool = False) -> Entry:
-        """A variable with a value; its shape and type are stored too, as MXNet cannot infer them at broadcasts."""
+        """A variable with a value; its shape and type, which MXNet cannot always infer, are stored too."""
         self.params[f"{'aux' if auxiliary else 'arg'}:{name}"] = np.ascontiguousarray(array)
         return self.variable(name, array.shape, array.dtype)
 
@@ -71,11 +72,38 @@ class SymbolBuilder:
         return len(self._nodes) - 1, 0
 
 
+@dataclass(frozen=True)
+class NodeWriter:
+    """Writes the MXNet nodes that stand for one node of a graph.
+
+    Attributes:
+        name: name of the node of the result; other nodes get it with a suffix.
+        builder: where nodes go.
+    """
+
+    name: str
+    builder: SymbolBuilder
+
+    def result(self, operator: str, *inputs: Entry, **attributes: Any) -> Entry:
+        """The node of the result."""
+        return self.builder.operator(operator, inputs, self.name, **attributes)
+
+    def part(self, suffix: str, operator: str, *inputs: Entry, **attributes: Any) -> Entry:
+        """A node on the way to the result."""
+        return self.builder.operator(operator, inputs, self.builder.unused_name(f"{self.name}_{suffix}"),
+                                     **attributes)
+
+    def constant(self, suffix: str, array: np.ndarray, *, auxiliary: bool = False) -> Entry:
+        """A parameter that the graph does not have."""
+        return self.builder.parameter(self.builder.unused_name(f"{self.name}_{suffix}"), array,
+                                      auxiliary=auxiliary)
+
+
 def plan_names(graph: fx.Graph) -> dict[fx.Node, str]:
     """Unique names for all nodes: the user's names where possible, otherwise with a suffix.
 
-    Several nodes may stem from one node of the model; the last of them, which gives its result, keeps the name. Nodes
-    that read the same buffer share one name. Inputs choose first, then parameters.
+    Several nodes may stem from one node of the model; the last of them, which gives its result, keeps the
+    name. Nodes that read the same buffer share one name. Inputs choose first, then parameters.
     """
     chosen: dict[fx.Node, str] = {}
     taken: set[str] = set()

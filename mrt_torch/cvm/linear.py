@@ -26,6 +26,8 @@ def conv2d(data: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None =
            strides: Sequence[int], padding: Sequence[int], dilation: Sequence[int],
            groups: int) -> torch.Tensor:
     """Cross-correlation of (N, C, H, W) with (O, C / groups, kh, kw), zero padding, plus bias (O,)."""
+    if weight.shape[1] == 1 and groups > 1 and not data.is_cuda:
+        return _depthwise(data, weight, bias, strides, padding, dilation)
     function = _in_float64 if data.is_cuda or max(dilation) > 1 else _in_int32
     return function(torch.nn.functional.conv2d, data, weight, bias, stride=list(strides),
                     padding=list(padding), dilation=list(dilation), groups=groups)
@@ -35,6 +37,24 @@ def dense(data: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = 
     """``y = x @ weight.T + bias`` of (M, K) and (units, K)."""
     function = _in_float64 if data.is_cuda else _in_int32
     return function(torch.nn.functional.linear, data, weight, bias)
+
+
+def _depthwise(data: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, strides: Sequence[int],
+               padding: Sequence[int], dilation: Sequence[int]) -> torch.Tensor:
+    """One multiply-add of whole planes for each tap: torch's int32 kernel runs a small product for each channel."""
+    data = torch.nn.functional.pad(data, (padding[1], padding[1], padding[0], padding[0]))
+    if weight.shape[0] > data.shape[1]:
+        data = data.repeat_interleave(weight.shape[0] // data.shape[1], dim=1)
+    reach = [dilation[axis] * (weight.shape[2 + axis] - 1) + 1 for axis in (0, 1)]
+    spans = [(data.shape[2 + axis] - reach[axis]) // strides[axis] * strides[axis] + 1 for axis in (0, 1)]
+    total = None
+    for i in range(weight.shape[2]):
+        for j in range(weight.shape[3]):
+            top, left = i * dilation[0], j * dilation[1]
+            plane = data[:, :, top:top + spans[0]:strides[0], left:left + spans[1]:strides[1]]
+            term = plane * weight[:, 0, i, j, None, None]
+            total = term if total is None else total.add_(term)
+    return total if bias is None else total.add_(bias[:, None, None])
 
 
 def _in_int32(product, data, weight, bias, **options):

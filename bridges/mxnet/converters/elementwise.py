@@ -75,10 +75,10 @@ def convert_square(view: NodeView) -> fx.Node:
 
 
 def _check_shapes(view: NodeView, broadcast: bool) -> None:
-    """MXNet does not broadcast unless asked, and then neither adds axes."""
+    """MXNet broadcasts only where asked: shapes aligned on the right, missing axes counting as 1."""
     first = view.shape()
     for position in range(1, len(view.inputs)):
         shape = view.shape(position)
-        fits = len(shape) == len(first) and all(a == b or 1 in (a, b) for a, b in zip(first, shape))
+        fits = all(a == b or 1 in (a, b) for a, b in zip(reversed(first), reversed(shape)))
         if not (fits if broadcast else shape == first):
             raise view.invalid(f"the inputs have shapes {first} and {shape}")

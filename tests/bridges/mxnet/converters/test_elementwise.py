@@ -67,8 +67,14 @@ def test_same_tensor_twice_equals_mxnet(mxnet):
     compare(mxnet, mxnet.sym.elemwise_add(data, data), data=(0, 3, 4))
 
 
+def test_broadcast_adds_axes(mxnet):
+    """Oracle: MXNet, which aligns shapes on the right."""
+    data = mxnet.sym.var("data")
+    compare(mxnet, mxnet.sym.broadcast_add(data, mxnet.sym.sum(data, axis=0)), data=(2, 3, 4))
+
+
 @pytest.mark.parametrize("operator, b", [
-    ("elemwise_add", (1, 1, 4)), ("broadcast_add", (1, 2, 4)), ("broadcast_add", (3, 4)),
+    ("elemwise_add", (1, 1, 4)), ("broadcast_add", (1, 2, 4)), ("broadcast_add", (2, 4)),
     ("add_n", (1, 3, 1)),
 ])
 def test_shapes_that_do_not_fit(import_node, operator, b):

@@ -1,0 +1,133 @@
+"""Writes a float graph as an MXNet symbol and parameters, without MXNet."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from torch import fx
+
+from bridges.mxnet.exporters.float_call import FloatCall, bound_arguments
+from bridges.mxnet.exporters.float_elementwise import ELEMENTWISE_WRITERS
+from bridges.mxnet.exporters.float_layers import LAYER_WRITERS
+from bridges.mxnet.exporters.float_shape import SHAPE_WRITERS
+from bridges.mxnet.params_file import write_params
+from bridges.mxnet.symbol import Entry, Symbol
+from bridges.mxnet.symbol_builder import SymbolBuilder, plan_names
+from bridges.mxnet.symbol_file import write_symbol
+from mrt_torch.errors import ExportError
+from mrt_torch.graph.editor import output_nodes, shape_of, tensor_of
+from mrt_torch.graph.facts import describe
+from mrt_torch.graph.runner import copy_graph_module
+
+logger = logging.getLogger(__name__)
+
+FLOAT_WRITERS: Mapping[object, Callable[[FloatCall], Entry]] = {
+    **LAYER_WRITERS, **ELEMENTWISE_WRITERS, **SHAPE_WRITERS}
+_AUXILIARY = {torch.ops.aten.batch_norm.default: ("running_mean", "running_var")}
+_RESHAPE = torch.ops.aten.reshape.default
+
+
+def export_float(graph_module: fx.GraphModule, symbol_path: str | os.PathLike[str],
+                 params_path: str | os.PathLike[str]) -> None:
+    """Write a float graph as MXNet files; same graph, same bytes.
+
+    Any graph of the library's ATen operators: an imported model, also after ``prepare``. Nodes keep the
+    model's names, made unique. Operators that MXNet lacks become several nodes. Constants keep their dtype;
+    ``__shape__`` of an input is an example, any other batch may be bound.
+
+    Args:
+        graph_module: float graph with current shapes; not changed.
+        symbol_path: file to write, usually ``<model>-symbol.json``.
+        params_path: file to write, usually ``<model>-0000.params``; auxiliary states have the prefix
+            ``aux:``.
+
+    Raises:
+        ExportError: lists every node that MXNet cannot express, and why.
+    """
+    module = copy_graph_module(graph_module)
+    module.graph.eliminate_dead_code()
+    symbol, params = build_float_symbol(module)
+    write_params(params_path, params)
+    write_symbol(symbol, symbol_path)
+    logger.info("wrote %d MXNet nodes and %d parameters", len(symbol.operators), len(params))
+
+
+def build_float_symbol(module: fx.GraphModule) -> tuple[Symbol, dict[str, np.ndarray]]:
+    """The symbol of a float graph and its parameters, with the prefixes ``arg:`` and ``aux:``.
+
+    Raises:
+        ExportError: lists every node that MXNet cannot express, and why.
+    """
+    names = plan_names(module.graph)
+    builder = SymbolBuilder(names.values())
+    auxiliary = _auxiliary_buffers(module.graph)
+    entries: dict[fx.Node, Entry] = {}
+    buffers: dict[str, Entry] = {}
+    reasons: list[str] = []
+    for node in module.graph.nodes:
+        if node.op == "output":
+            continue
+        try:
+            _require_axes(node)
+            if node.op == "placeholder":
+                entries[node] = builder.variable(names[node], shape_of(node), _numpy_type(node))
+            elif node.op == "get_attr":
+                if node.target not in buffers:
+                    buffers[node.target] = builder.parameter(names[node], _array(module, node),
+                                                             auxiliary=node.target in auxiliary)
+                entries[node] = buffers[node.target]
+            else:
+                entries[node] = _write(FloatCall(names[node], builder, node, bound_arguments(node), entries))
+        except ExportError as error:
+            reasons.append(f"{error.where}: {error.why}")
+            entries[node] = (0, 0)  # the nodes that follow are still examined
+    if reasons:
+        raise ExportError(f"{len(reasons)} nodes of the graph cannot be written as MXNet",
+                          why="\n    ".join(reasons),
+                          remedy="export a graph of the library's float operators, or change these nodes")
+    return builder.build([entries[head] for head in output_nodes(module.graph)]), builder.params
+
+
+def _write(view: FloatCall) -> Entry:
+    writer = FLOAT_WRITERS.get(view.node.target) if view.node.op == "call_function" else None
+    if writer is None:
+        view.refuse("MXNet has no such operator" if view.node.op == "call_function" else
+                    f"'{view.node.op}' nodes are observers, or no part of a float graph")
+    return writer(view)
+
+
+def _require_axes(node: fx.Node) -> None:
+    """Refuse values without axes, which MXNet lacks; constants get one, and a reshape gives a result one."""
+    value = node.meta.get("val")
+    if node.op == "get_attr" or not isinstance(value, torch.Tensor) or value.dim():
+        return
+    if node.op == "placeholder" or any(user.target is not _RESHAPE for user in node.users):
+        raise ExportError("a node cannot be written as MXNet", where=describe(node),
+                          why="its value has no axes; MXNet's tensors have at least one")
+
+
+def _auxiliary_buffers(graph: fx.Graph) -> set[str]:
+    found = set()
+    for node in graph.nodes:
+        for name in _AUXILIARY.get(node.target, ()) if node.op == "call_function" else ():
+            source = bound_arguments(node).get(name)
+            if isinstance(source, fx.Node) and source.op == "get_attr":
+                found.add(source.target)
+    return found
+
+
+def _array(module: fx.GraphModule, node: fx.Node) -> np.ndarray:
+    array = tensor_of(module, node).detach().cpu().numpy()
+    return array.reshape(1) if array.ndim == 0 else array
+
+
+def _numpy_type(node: fx.Node) -> np.dtype:
+    try:
+        return np.dtype(str(node.meta["val"].dtype).removeprefix("torch."))
+    except TypeError as error:
+        raise ExportError("a node cannot be written as MXNet", where=describe(node),
+                          why=f"its type is {node.meta['val'].dtype}") from error

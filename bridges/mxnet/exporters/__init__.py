@@ -1,0 +1,1 @@
+"""How operators of our graphs are written as MXNet nodes."""

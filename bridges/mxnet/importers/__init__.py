@@ -1,0 +1,1 @@
+"""How MXNet nodes of an exported integer symbol are read back as CVM operators."""
