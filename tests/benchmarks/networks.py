@@ -1,0 +1,116 @@
+"""The networks of the tables: how each is loaded, and on what it is measured."""
+
+from __future__ import annotations
+
+import importlib.util
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from torch import nn
+
+from mrt_torch import Model
+from tests.benchmarks import datasets
+
+MODELS = Path(__file__).resolve().parents[2].parent / "shared" / "models"
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network by name.
+
+    Attributes:
+        load: the Model as loaded, not prepared.
+        shape: input shape with batch 1.
+        pictures: what it is calibrated and evaluated on; None for networks with seeded weights.
+        symbol: stem of its MXNet files, where it came from such.
+        module: the PyTorch module, where it came from one.
+    """
+
+    name: str
+    load: Callable[[], Model]
+    shape: tuple[int, ...]
+    pictures: Callable[[], datasets.Pictures] | None = None
+    symbol: Callable[[], Path] | None = None
+    module: Callable[[], nn.Module] | None = None
+
+
+def _from_symbol(stem: Path) -> Model:
+    return Model.load(f"{stem}-symbol.json", f"{stem}-0000.params")
+
+
+def _architectures() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("architectures", MODELS / "architectures.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _module(name: str) -> nn.Module:
+    return _architectures().load(name)
+
+
+def _from_torch(name: str, shape: tuple[int, ...]) -> Model:
+    return Model.from_torch(_module(name), torch.zeros(2, *shape[1:]))
+
+
+def _gluon_stem(name: str) -> Path:
+    """Export a model-zoo network with seeded weights; the statistics of BatchNorm are those of one seeded batch."""
+    from bridges.mxnet.installation import import_mxnet
+    mx = import_mxnet()
+    from mxnet.gluon.model_zoo import vision
+    mx.random.seed(7)
+    net = vision.get_model(name, pretrained=False)
+    net.initialize(mx.init.Xavier(magnitude=2.24))
+
+    def forget_history(block):
+        if isinstance(block, mx.gluon.nn.BatchNorm):
+            block._kwargs["momentum"] = 0
+    net.apply(forget_history)
+    net.hybridize()
+    with mx.autograd.train_mode():
+        net(mx.nd.random.normal(shape=(8, 3, 224, 224)))
+    net(mx.nd.random.normal(shape=(1, 3, 224, 224)))
+    stem = Path(tempfile.mkdtemp()) / name
+    net.export(str(stem))
+    return stem
+
+
+def _shared(name: str, shape: tuple[int, ...], pictures: Callable[[], datasets.Pictures]) -> Network:
+    return Network(name, partial(_from_symbol, MODELS / name), shape, pictures, lambda: MODELS / name)
+
+
+def _captured(name: str, shape: tuple[int, ...], pictures: Callable[[], datasets.Pictures], suffix: str = "") -> Network:
+    return Network(name + suffix, partial(_from_torch, name, shape), shape, pictures, module=partial(_module, name))
+
+
+def _gluon(name: str) -> Network:
+    stems: dict[str, Path] = {}
+
+    def stem() -> Path:
+        if name not in stems:
+            stems[name] = _gluon_stem(name)
+        return stems[name]
+    return Network(f"gluon {name}", lambda: _from_symbol(stem()), (1, 3, 224, 224), None, stem)
+
+
+HALF = (0.5, 0.5, 0.5)
+LABELLED = [
+    _shared("mnist_lenet", (1, 1, 28, 28), datasets.mnist),
+    _shared("cifar_resnet8", (1, 3, 32, 32), datasets.cifar),
+    _captured("resnet20_cifar10", (1, 3, 32, 32), datasets.cifar),
+    _captured("resnet56_cifar10", (1, 3, 32, 32), datasets.cifar),
+    _captured("cifarnet_nxp", (1, 3, 32, 32), partial(datasets.cifar, HALF, HALF)),
+    _shared("mobilenet_v1_025_imagenet", (1, 3, 224, 224), datasets.imagenet),
+    _captured("mobilenet_v1_025_imagenet", (1, 3, 224, 224), datasets.imagenet, " (PyTorch)"),
+]
+GLUON = [_gluon(name) for name in ("resnet18_v1", "mobilenet1.0", "mobilenetv2_1.0", "squeezenet1.1")]
+
+
+def chosen(networks: list[Network], names: list[str]) -> list[Network]:
+    """The networks whose name contains one of ``names``; all when none are given."""
+    return [network for network in networks if not names or any(name in network.name for name in names)]
