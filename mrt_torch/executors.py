@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from importlib.metadata import entry_points
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -39,11 +38,5 @@ class Executor(Protocol):
 
 
 def executors() -> list[Executor]:
-    """All executors that installed packages declare, by the name they declare."""
+    """All executors that installed packages declare, in the order of their names."""
     return [entry.load() for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name)]
-
-
-def parameters_beside(symbol_file: str | os.PathLike[str]) -> Path:
-    """The parameter file that MXNet's ``<name>-symbol.json`` goes with: ``<name>-0000.params``."""
-    path = Path(symbol_file)
-    return path.with_name(path.name.removesuffix(".json").removesuffix("-symbol") + "-0000.params")
