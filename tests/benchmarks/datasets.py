@@ -19,11 +19,11 @@ CALIBRATION_PICTURES = 64
 
 @dataclass(frozen=True)
 class Pictures:
-    """Calibration pictures, and evaluation pictures with their labels."""
+    """Calibration pictures, and evaluation pictures with their labels where they have such."""
 
     calibration: torch.Tensor
     evaluation: torch.Tensor
-    labels: torch.Tensor
+    labels: torch.Tensor | None = None
 
 
 def normalise(images: np.ndarray, mean: tuple[float, ...], deviation: tuple[float, ...]) -> torch.Tensor:
@@ -65,3 +65,43 @@ def imagenet() -> Pictures:
                     torch.tensor([int(row["label"]) for row in chosen]))
         calibration, _ = read("calibration", CALIBRATION_PICTURES)
         return Pictures(calibration, *read("evaluation"))
+
+
+@cache
+def faces(size: int) -> Pictures:
+    """Face crops scaled to ``size``: BGR, (x - 127.5) / 128; label 1 is a face. 64 drawn at random calibrate."""
+    from PIL import Image
+    with np.load(DATA / "face_crops48.npz") as file:
+        crops, labels = file["images"], torch.from_numpy(file["labels"]).long()
+    scaled = np.stack([np.asarray(Image.fromarray(crop).resize((size, size), Image.BILINEAR)) for crop in crops])
+    images = (torch.from_numpy(scaled[..., ::-1].copy()).float() - 127.5) / 128
+    images = images.permute(0, 3, 1, 2).contiguous()
+    order = torch.from_numpy(np.random.default_rng(0).permutation(len(images)))
+    chosen, rest = order[:CALIBRATION_PICTURES], order[CALIBRATION_PICTURES:]
+    return Pictures(images[chosen], images[rest], labels[rest])
+
+
+@cache
+def scenes(size: int) -> Pictures:
+    """Street and face pictures stretched to ``size``, BGR, 0..255; half calibrate."""
+    from PIL import Image
+    with zipfile.ZipFile(DATA / "detection_images.zip") as archive:
+        names = sorted(name for name in archive.namelist() if name.endswith(".jpg"))
+        pictures = [np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("RGB").resize((size, size)))
+                    for name in names]
+    images = torch.from_numpy(np.stack(pictures)[..., ::-1].copy()).float().permute(0, 3, 1, 2).contiguous()
+    return Pictures(images[::2], images[1::2])
+
+
+def imagenet_unlabelled() -> Pictures:
+    """ImageNet pictures for networks whose weights are random."""
+    pictures = imagenet()
+    return Pictures(pictures.calibration[:16], pictures.evaluation[:64])
+
+
+def imagenet_enlarged(size: int) -> Pictures:
+    """The same scaled to ``size``."""
+    def enlarge(images: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.interpolate(images, (size, size), mode="bilinear", align_corners=False)
+    pictures = imagenet_unlabelled()
+    return Pictures(enlarge(pictures.calibration), enlarge(pictures.evaluation))

@@ -26,7 +26,7 @@ class Network:
     Attributes:
         load: the Model as loaded, not prepared.
         shape: input shape with batch 1.
-        pictures: what it is calibrated and evaluated on; None for networks with seeded weights.
+        pictures: what it is calibrated and evaluated on. Of several outputs the last one gives the answer.
         symbol: stem of its MXNet files, where it came from such.
         module: the PyTorch module, where it came from one.
     """
@@ -34,7 +34,7 @@ class Network:
     name: str
     load: Callable[[], Model]
     shape: tuple[int, ...]
-    pictures: Callable[[], datasets.Pictures] | None = None
+    pictures: Callable[[], datasets.Pictures]
     symbol: Callable[[], Path] | None = None
     module: Callable[[], nn.Module] | None = None
 
@@ -58,7 +58,7 @@ def _from_torch(name: str, shape: tuple[int, ...]) -> Model:
     return Model.from_torch(_module(name), torch.zeros(2, *shape[1:]))
 
 
-def _gluon_stem(name: str) -> Path:
+def _gluon_stem(name: str, size: int) -> Path:
     """Export a model-zoo network with seeded weights; the statistics of BatchNorm are those of one seeded batch."""
     from bridges.mxnet.installation import import_mxnet
     mx = import_mxnet()
@@ -73,8 +73,8 @@ def _gluon_stem(name: str) -> Path:
     net.apply(forget_history)
     net.hybridize()
     with mx.autograd.train_mode():
-        net(mx.nd.random.normal(shape=(8, 3, 224, 224)))
-    net(mx.nd.random.normal(shape=(1, 3, 224, 224)))
+        net(mx.nd.random.normal(shape=(8, 3, size, size)))
+    net(mx.nd.random.normal(shape=(1, 3, size, size)))
     stem = Path(tempfile.mkdtemp()) / name
     net.export(str(stem))
     return stem
@@ -88,14 +88,15 @@ def _captured(name: str, shape: tuple[int, ...], pictures: Callable[[], datasets
     return Network(name + suffix, partial(_from_torch, name, shape), shape, pictures, module=partial(_module, name))
 
 
-def _gluon(name: str) -> Network:
+def _gluon(name: str, size: int = 224) -> Network:
     stems: dict[str, Path] = {}
 
     def stem() -> Path:
         if name not in stems:
-            stems[name] = _gluon_stem(name)
+            stems[name] = _gluon_stem(name, size)
         return stems[name]
-    return Network(f"gluon {name}", lambda: _from_symbol(stem()), (1, 3, 224, 224), None, stem)
+    pictures = datasets.imagenet_unlabelled if size == 224 else partial(datasets.imagenet_enlarged, size)
+    return Network(f"gluon {name}", lambda: _from_symbol(stem()), (1, 3, size, size), pictures, stem)
 
 
 HALF = (0.5, 0.5, 0.5)
@@ -107,10 +108,19 @@ LABELLED = [
     _captured("cifarnet_nxp", (1, 3, 32, 32), partial(datasets.cifar, HALF, HALF)),
     _shared("mobilenet_v1_025_imagenet", (1, 3, 224, 224), datasets.imagenet),
     _captured("mobilenet_v1_025_imagenet", (1, 3, 224, 224), datasets.imagenet, " (PyTorch)"),
+    _shared("mtcnn_det1", (1, 3, 12, 12), partial(datasets.faces, 12)),
+    _shared("mtcnn_det2", (1, 3, 24, 24), partial(datasets.faces, 24)),
+    _shared("mtcnn_det3", (1, 3, 48, 48), partial(datasets.faces, 48)),
 ]
-GLUON = [_gluon(name) for name in ("resnet18_v1", "mobilenet1.0", "mobilenetv2_1.0", "squeezenet1.1")]
+UNLABELLED = [
+    _shared("lffd_plate_small", (1, 3, 160, 160), partial(datasets.scenes, 160)),
+    *(_gluon(name) for name in ("resnet18_v1", "mobilenet1.0", "mobilenetv2_1.0", "squeezenet1.1", "alexnet", "vgg11_bn",
+                                "resnet50_v2", "densenet121")),
+    _gluon("inceptionv3", 299),
+]
+NETWORKS = LABELLED + UNLABELLED
 
 
-def chosen(networks: list[Network], names: list[str]) -> list[Network]:
+def chosen(names: list[str]) -> list[Network]:
     """The networks whose name contains one of ``names``; all when none are given."""
-    return [network for network in networks if not names or any(name in network.name for name in names)]
+    return [network for network in NETWORKS if not names or any(name in network.name for name in names)]
