@@ -71,9 +71,8 @@ class GraphEditor:
     def constant(self, name: str, tensor: torch.Tensor) -> fx.Node:
         """A buffer of the module and the get_attr node that reads it; ``name`` is made unique."""
         attribute = sanitise(name)
-        taken = set(dict(self.module.named_buffers()))
         counter = 1
-        while attribute in taken or hasattr(nn.Module, attribute) or hasattr(self.module, attribute):
+        while hasattr(self.module, attribute):
             attribute, counter = f"{sanitise(name)}_{counter}", counter + 1
         self.module.register_buffer(attribute, tensor.detach())
         node = self.graph.get_attr(attribute)

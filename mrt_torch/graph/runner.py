@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from torch import fx, nn
@@ -18,7 +18,7 @@ GraphPass = Callable[[fx.GraphModule], int]
 
 @dataclass(frozen=True)
 class PassResult:
-    """What a pass made, and how often it fired."""
+    """What passes made, and how often they fired together."""
 
     module: fx.GraphModule
     firings: int
@@ -51,21 +51,37 @@ def run_pass(module: fx.GraphModule, graph_pass: GraphPass, stage: Stage) -> Pas
     Raises:
         InvalidGraphError: the result is not legal in ``stage``.
     """
-    working = copy_graph_module(module)
-    firings = graph_pass(working)
-    finish(working, stage)
-    logger.debug("%s fired %d times", getattr(graph_pass, "__name__", graph_pass), firings)
-    return PassResult(working, firings)
+    return run_passes(module, [(graph_pass, stage)])
+
+
+def run_passes(module: fx.GraphModule, passes: Iterable[tuple[GraphPass, Stage]]) -> PassResult:
+    """Run passes one after another on one copy of ``module``, with the same care after each; counts all firings.
+
+    Raises:
+        InvalidGraphError: a pass left something that is not legal in the stage beside it.
+    """
+    working, total = copy_graph_module(module), 0
+    for graph_pass, stage in passes:
+        firings = graph_pass(working)
+        _clean(working, stage)
+        logger.info("%s fired %d times", getattr(graph_pass, "__name__", graph_pass), firings)
+        total += firings
+    working.recompile()
+    return PassResult(working, total)
 
 
 def finish(module: fx.GraphModule, stage: Stage) -> None:
     """Leave an edited graph clean: no dead nodes or buffers, current shapes, legal, compiled."""
+    _clean(module, stage)
+    module.recompile()
+
+
+def _clean(module: fx.GraphModule, stage: Stage) -> None:
     module.graph.eliminate_dead_code()
     drop_unused_buffers(module)
     refresh_values(module)
     module.graph.lint()
     check_stage(module, stage)
-    module.recompile()
 
 
 def drop_unused_buffers(module: fx.GraphModule) -> int:

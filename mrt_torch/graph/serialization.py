@@ -7,6 +7,7 @@ operators, and the few that only live between stages.
 from __future__ import annotations
 
 import json
+import keyword
 import math
 import operator
 import os
@@ -66,16 +67,19 @@ def load_graph(path: str | os.PathLike[str], tensors_path: str | os.PathLike[str
     try:
         stage = Stage(document["stage"])
         for entry in document["nodes"]:
-            nodes[entry["name"]] = _read_node(entry, module, nodes, tensors, known)
+            nodes[_identifier(entry["name"])] = _read_node(entry, module, nodes, tensors, known)
+        if [node.op for node in module.graph.nodes].index("output") != len(document["nodes"]) - 1:
+            raise ValueError("the output is not the last node, or not the only one")
         refresh_values(module)
         module.graph.lint()
         check_stage(module, stage)
+        module.recompile()
     except MRTError as error:
         raise InvalidFileError("the saved graph is not valid", where=str(path), why=str(error)) from error
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, RecursionError) as error:
-        raise InvalidFileError("the saved graph cannot be read", where=str(path), why=f"{type(error).__name__}: {error}",
-                               remedy="save the model again") from error
-    module.recompile()
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, AssertionError, RuntimeError,
+            SyntaxError, MemoryError) as error:
+        raise InvalidFileError("the saved graph cannot be read", where=str(path),
+                               why=f"{type(error).__name__}: {error}", remedy="save the model again") from error
     return module, stage, document.get("record")
 
 
@@ -107,7 +111,8 @@ def _write_node(node: fx.Node, names: dict[Any, str]) -> dict:
             raise InvalidArgumentError(f"{target} has no written form", where=describe(node),
                                        remedy="register a Transformer for it")
         target = names[target]
-    entry = {"name": node.name, "op": node.op, "target": target, "args": _write(node.args), "kwargs": _write(node.kwargs)}
+    entry = {"name": node.name, "op": node.op, "target": target}
+    entry["args"], entry["kwargs"] = _write(node.args), _write(node.kwargs)
     entry["facts"] = _write_facts(node.meta.get(FACTS))
     entry["meta"] = {key: node.meta[key] for key in KEPT_META if isinstance(node.meta.get(key), str)}
     if node.op == "placeholder":
@@ -162,25 +167,47 @@ def _dtype(name: str) -> torch.dtype:
     return dtype
 
 
+def _identifier(name: Any) -> str:
+    """A name, if it is one: fx writes names into the code that it compiles, so anything else could be executed."""
+    if not isinstance(name, str) or not name.isidentifier() or not name.isascii() or keyword.iskeyword(name):
+        raise ValueError(f"{name!r} is not the name of a node")
+    return name
+
+
 def _read_node(entry: dict, module: fx.GraphModule, nodes: dict[str, fx.Node], tensors: dict[str, torch.Tensor],
                known: dict[str, Any]) -> fx.Node:
     op, target = entry["op"], entry["target"]
     args, kwargs = tuple(_read(entry["args"], nodes)), _read(entry["kwargs"], nodes)
     if op == "output":
+        if not args[0] or not all(isinstance(item, fx.Node) for item in args[0]):
+            raise ValueError("the output is not a list of nodes")
         node = module.graph.output(tuple(args[0]))
     elif op == "call_function":
         node = module.graph.create_node(op, known[target], args, kwargs, entry["name"])
     elif op in ("placeholder", "get_attr"):
-        node = module.graph.create_node(op, target, (), {}, entry["name"])
+        node = module.graph.create_node(op, _identifier(target), (), {}, entry["name"])
     else:
         raise ValueError(f"unknown kind of node {op!r}")
     if op == "placeholder":
         node.meta["val"] = torch.empty(tuple(entry["shape"]), dtype=_dtype(entry["dtype"]), device="meta")
     if op == "get_attr":
         module.register_buffer(target, tensors[target])
-    facts = dict(entry["facts"])
-    if "value_range" in facts:
-        facts["value_range"] = Interval(*facts["value_range"])
-    node.meta[FACTS] = NodeFacts(**facts)
-    node.meta.update({key: value for key, value in entry["meta"].items() if key in KEPT_META})
+    node.meta[FACTS] = _read_facts(entry["facts"])
+    node.meta.update({key: str(value) for key, value in entry["meta"].items() if key in KEPT_META})
     return node
+
+
+def _read_facts(written: Any) -> NodeFacts:
+    if not isinstance(written, dict):
+        raise ValueError(f"the facts of a node are {written!r}")
+    for key, kinds in (("source_name", str), ("source_operator", str), ("precision", int),
+                       ("scale", (int, float)), ("threshold", (int, float))):
+        if key in written and (not isinstance(written[key], kinds) or isinstance(written[key], bool)):
+            raise ValueError(f"{key} is {written[key]!r}")
+    facts = dict(written)
+    if "value_range" in facts:
+        low, high = facts["value_range"]
+        if type(low) is not int or type(high) is not int:
+            raise ValueError(f"the value range is {low!r} to {high!r}")
+        facts["value_range"] = Interval(low, high)
+    return NodeFacts(**facts)

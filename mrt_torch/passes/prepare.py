@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-
 from torch import fx
 
-from mrt_torch.graph.runner import run_pass
+from mrt_torch.graph.runner import run_passes
 from mrt_torch.graph.stage import Stage
 from mrt_torch.passes.fuse_constant import fuse_constant
 from mrt_torch.passes.fuse_multiple_inputs import fuse_multiple_inputs, name_input
 from mrt_torch.passes.fuse_multiple_outputs import fuse_multiple_outputs
 from mrt_torch.passes.transformers import fuse_transpose, rewrite
 from mrt_torch.passes.validate import validate
-
-logger = logging.getLogger(__name__)
 
 # Splits become slices and constants fold before validate looks, so that it judges what is really left. Transposes
 # are fused before rewrite, which turns pooling and activations into operators they cannot pass, and once more after
@@ -33,13 +29,9 @@ PASSES = (
 
 
 def prepare(module: fx.GraphModule) -> fx.GraphModule:
-    """Run all passes on copies that share the tensors; the given module stays as it is.
+    """Run all passes on a copy that shares the tensors; the given module stays as it is.
 
     Raises:
         UnsupportedOperatorError: an operator cannot be quantized; all such are listed.
     """
-    for graph_pass, stage in PASSES:
-        result = run_pass(module, graph_pass, stage)
-        module = result.module
-        logger.info("%s: %d", graph_pass.__name__, result.firings)
-    return module
+    return run_passes(module, PASSES).module

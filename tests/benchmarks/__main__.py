@@ -9,7 +9,7 @@ import platform
 import torch
 from rich.console import Console
 
-NAMES = ("accuracy", "parity")
+NAMES = ("accuracy", "parity", "pipeline", "calibration", "readers", "mutations", "errors")
 
 
 def main() -> None:

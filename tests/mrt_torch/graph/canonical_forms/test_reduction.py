@@ -1,0 +1,48 @@
+"""Reductions. Oracle: the torch module at batches 1, 2 and 5."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.mrt_torch.graph.captured import Function, check
+
+CASES = {
+    "mean over axes": (lambda m, x: x.mean((-1, 1), keepdim=True), ["mean.dim"]),
+    "mean over one axis": (lambda m, x: x.mean(-1), ["mean.dim"]),
+    "mean of all": (lambda m, x: x.mean(), ["mean.dim"]),
+    "sum over axes": (lambda m, x: x.sum((2, 3)), ["sum.dim_IntList"]),
+    "sum of all": (lambda m, x: x.sum(), ["sum.dim_IntList"]),
+    "amax": (lambda m, x: x.amax((2, 3)), ["amax.default"]),
+    "amax of all": (lambda m, x: torch.amax(x), ["amax.default"]),
+    "max of all": (lambda m, x: x.max(), ["amax.default"]),
+    "max along an axis": (lambda m, x: x.max(1, keepdim=True)[0], ["amax.default"]),
+    "amin": (lambda m, x: x.amin(-1), ["neg.default", "amax.default", "neg.default"]),
+    "min along an axis": (lambda m, x: x.min(2).values, ["neg.default", "amax.default", "neg.default"]),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_reduction(name):
+    """Every form fires; axes are ascending and none is negative; keepdim is always given."""
+    function, targets = CASES[name]
+    graph = check(Function(function), (4, 5, 6), targets=targets)
+    reduction = next(node for node in graph.graph.nodes if len(node.args) == 3)
+    assert reduction.args[1] == sorted(axis for axis in reduction.args[1] if axis >= 0)
+    assert isinstance(reduction.args[2], bool)
+
+
+NEAR_MISSES = {
+    "other dtype": (lambda m, x: x.sum(1, dtype=torch.float64), "aten.sum.dim_IntList"),
+    "index is read": (lambda m, x: x.max(1), "aten.max.dim"),
+    "only the index is read": (lambda m, x: x.min(1)[1], "aten.min.dim"),
+    "variance": (lambda m, x: x.var(1), "aten.var."),
+}
+
+
+@pytest.mark.parametrize("name", NEAR_MISSES)
+def test_without_canonical_form(name):
+    """The operator is kept, with all its outputs."""
+    function, kept = NEAR_MISSES[name]
+    graph = check(Function(function), (4, 5, 6))
+    assert any(str(node.target).startswith(kept) for node in graph.graph.nodes)

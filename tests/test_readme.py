@@ -1,0 +1,49 @@
+"""The README's examples run as pasted. Oracle: they raise nothing and write what they say."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from mrt_torch import Model
+from mrt_torch.ops import TRANSFORMERS
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+EXAMPLES = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture
+def in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_main_example(in_an_empty_folder):
+    namespace = {}
+    exec(compile(EXAMPLES[0], str(README), "exec"), namespace)  # noqa: S102  our own text
+    assert {path.name for path in (in_an_empty_folder / "output" / "digits").iterdir()} == {"symbol", "params", "ext"}
+    again = Model.load(in_an_empty_folder / "digits.json", in_an_empty_folder / "digits.safetensors")
+    assert torch.equal(again(namespace["images"]), namespace["quantized"](namespace["images"]))
+
+
+def test_an_operator_of_ones_own():
+    exec(compile(EXAMPLES[1], str(README), "exec"), {})  # noqa: S102  our own text
+    try:
+        class Squared(torch.nn.Module):
+            def forward(self, x):
+                return torch.square(x)
+        inputs = torch.linspace(-1, 1, 8).reshape(2, 4)
+        model = Model.from_torch(Squared(), inputs)
+        model.prepare((1, 4))
+        mrt = model.get_mrt()
+        mrt.set_data(inputs)
+        mrt.calibrate()
+        # 8 bits of input: a half unit of 1/127 either way, doubled by the slope of the square.
+        assert torch.allclose(mrt.quantize()(inputs), inputs ** 2, atol=1.1 / 127)
+    finally:
+        TRANSFORMERS.unregister(torch.ops.aten.square.default)
+
+
+def test_every_example_is_run():
+    assert len(EXAMPLES) == 2
