@@ -11,9 +11,9 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, Protocol, runtime_checkable
 
-from torch import fx
+from torch import fx, nn
 
-from mrt_torch.errors import InvalidFileError, MissingDependencyError
+from mrt_torch.errors import InvalidArgumentError, InvalidFileError, MissingDependencyError
 from mrt_torch.graph.stage import Stage
 
 GROUP = "mrt_torch.bridges"
@@ -55,6 +55,17 @@ class Bridge(Protocol):
         """Write a graph."""
 
 
+@runtime_checkable
+class ObjectBridge(Protocol):
+    """A bridge that also takes models as their framework holds them in memory."""
+
+    def accepts(self, model: Any) -> bool:
+        """Whether ``load_object`` takes an object. Must not import the framework."""
+
+    def load_object(self, model: Any, parameters: Any) -> SourceModel:
+        """The model of an object, with its parameters where the object does not hold them."""
+
+
 @cache
 def bridges() -> dict[str, Any]:
     """All installed bridges by name."""
@@ -87,3 +98,18 @@ def bridge_for(path: str, parameters_path: str | None) -> Bridge:
                            why=f"installed bridges: {', '.join(sorted(bridges())) or 'none'}",
                            remedy="MXNet models are <name>.json with <name>.params; models saved by mrt_torch are "
                                   "<name>.json with <name>.safetensors")
+
+
+def bridge_for_object(model: Any) -> ObjectBridge:
+    """The bridge that takes an object.
+
+    Raises:
+        InvalidArgumentError: none does.
+    """
+    for bridge in bridges().values():
+        if isinstance(bridge, ObjectBridge) and bridge.accepts(model):
+            return bridge
+    remedy = "Model.from_torch takes PyTorch modules" if isinstance(model, nn.Module) else \
+        "pass the path of a file, or a model of an installed framework, such as an mx.sym.Symbol"
+    raise InvalidArgumentError("no bridge takes the object", why=f"saw {type(model).__module__}.{type(model).__name__}",
+                               remedy=remedy)

@@ -23,7 +23,8 @@ def save_ext(path: str | os.PathLike[str], *infos: Any) -> None:
             lines.append(json.dumps(info, allow_nan=False))
         except (TypeError, ValueError) as error:
             raise InvalidArgumentError("a value cannot be written as JSON", where=f"value {index} of {path}",
-                                       why=str(error), remedy="pass numbers, strings, lists and dictionaries") from error
+                                       why=str(error),
+                                       remedy="pass numbers, strings, lists and dictionaries") from error
     atomic_write(path, "".join(line + "\n" for line in lines).encode())
 
 
@@ -34,9 +35,11 @@ def load_ext(path: str | os.PathLike[str]) -> tuple[Any, ...]:
         InvalidFileError: a line is not JSON, or the file is not text.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidFileError("the ext file cannot be read", where=str(path), why=str(error)) from error
+        raise InvalidFileError("the ext file cannot be read", where=str(path), why=str(error),
+                               remedy="export the model again, or fetch the file again") from error
+    lines = text.removesuffix("\n").split("\n") if text else []
     values = []
     for number, line in enumerate(lines, 1):
         try:

@@ -42,7 +42,7 @@ class ModelMerger:
         module = merge(self.base.module, scales, self.top.module, callback)
         outputs = [source_name(node) for node in output_nodes(module.graph)]
         record = QuantizationRecord(self.base.record.inputs, (1.0,) * len(outputs), dict(zip(outputs, outputs)))
-        return Model(module, Stage.RESTORED, record=record, prepared=True)
+        return Model(module, Stage.RESTORED, record=record, prepared=True, joined=self.base.joined)
 
     def get_output_scales(self, base_oscales: list[float], maps: Mapping[str, str]) -> list[float]:
         """Scale of each merged output: that of the base output it stems from, 1 where ``maps`` says "None".
@@ -50,7 +50,14 @@ class ModelMerger:
         Args:
             base_oscales: scales of the base's outputs, in order.
             maps: merged output name to base output name, or to "None".
+
+        Raises:
+            InvalidArgumentError: another number of scales, or an unknown base output.
         """
+        if len(base_oscales) != len(self.maps):
+            raise InvalidArgumentError("get_output_scales takes a scale for each output of the base",
+                                       why=f"saw {len(base_oscales)} for {list(self.maps.values())}",
+                                       remedy="pass MRT.get_output_scales() of the base")
         by_name = dict(zip(self.maps.values(), base_oscales, strict=True))
         unknown = [name for name in maps.values() if name != "None" and name not in by_name]
         if unknown:

@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import fx, nn
 
-from mrt_torch.bridge import Shapes, SourceModel, bridge_called, bridge_for
-from mrt_torch.device import available_device
-from mrt_torch.errors import InvalidArgumentError, InvalidFileError
+from mrt_torch.bridge import Shapes, SourceModel, bridge_called, bridge_for, bridge_for_object
+from mrt_torch.device import available_device, float_type
+from mrt_torch.errors import InvalidArgumentError
 from mrt_torch.graph.editor import input_nodes, output_nodes, shape_of
 from mrt_torch.graph.facts import source_name
 from mrt_torch.graph.runner import copy_graph_module
-from mrt_torch.graph.serialization import load_graph, save_graph
 from mrt_torch.graph.shapes import set_input_shapes
 from mrt_torch.graph.stage import Stage
 from mrt_torch.input_data import as_tensor, check_shape, shapes_by_node
+from mrt_torch.joined_inputs import Arrays, JoinedInputs
+from mrt_torch.model_file import extension_of, read_deployed, read_model, write_model
 from mrt_torch.passes.prepare import prepare as prepare_graph
 from mrt_torch.passes.prepare_for_compile import prepare_for_compile
 from mrt_torch.passes.split import split as split_graph
@@ -46,29 +47,34 @@ class Model:
     """
 
     def __init__(self, module: fx.GraphModule | None = None, stage: Stage = Stage.SOURCE, *,
-                 source: SourceModel | None = None, record: QuantizationRecord | None = None, prepared: bool = False):
+                 source: SourceModel | None = None, record: QuantizationRecord | None = None, prepared: bool = False,
+                 joined: JoinedInputs | None = None):
         if (module is None) == (source is None):
             raise InvalidArgumentError("a Model is made from a graph or from a source",
                                        remedy="use Model.load or Model.from_torch")
         self._module, self._source = module, source
-        self.stage, self.record, self.prepared = stage, record, prepared
+        self.stage, self.record, self.prepared, self.joined = stage, record, prepared, joined
 
     @classmethod
-    def load(cls, symbol_file: str | os.PathLike[str], params_file: str | os.PathLike[str] | None = None) -> Model:
+    def load(cls, symbol_file: str | os.PathLike[str] | Any, params_file: str | os.PathLike[str] | Any = None) -> Model:
         """Read a model: our own ``.json`` with ``.safetensors``, or files of any installed bridge.
+
+        A bridge may take objects too: an ``mx.sym.Symbol`` with its parameters by name, or a gluon ``HybridBlock``.
 
         Raises:
             InvalidFileError: a file is missing, corrupt, or of no known format.
+            InvalidArgumentError: an object that no installed bridge takes.
         """
+        if not isinstance(symbol_file, (str, os.PathLike)):
+            return cls._of_source(bridge_for_object(symbol_file).load_object(symbol_file, params_file))
         path = os.fspath(symbol_file)
         parameters = None if params_file is None else os.fspath(params_file)
         if parameters is not None and parameters.endswith(SAFETENSORS):
-            module, stage, document = load_graph(path, parameters)
-            document = document if isinstance(document, dict) else {}
-            record = QuantizationRecord.from_json(document.get("quantization"))
-            return cls(module, stage, record=_checked(record, module, stage, path),
-                       prepared=document.get("prepared") is True)
-        source = bridge_for(path, parameters).load(path, parameters)
+            return cls(**read_model(path, parameters))
+        return cls._of_source(bridge_for(path, parameters).load(path, parameters))
+
+    @classmethod
+    def _of_source(cls, source: SourceModel) -> Model:
         if source.stage is Stage.INTEGER:
             module = source.import_graph(None)
             return cls(module, Stage.INTEGER, record=QuantizationRecord.of_graph(module), prepared=True)
@@ -92,21 +98,13 @@ class Model:
             InvalidFileError: a file is missing or corrupt.
             UnsupportedOperatorError: lists operators outside the integer stage.
         """
-        module, extension = bridge_called("cvm").load(os.fspath(directory))
-        extension = extension or {}
-        names = [source_name(node) for node in output_nodes(module.graph)]
-        record = QuantizationRecord.from_json({
-            "inputs": extension.get("inputs_ext", {}), "output_scales": extension.get("oscales", [1.0] * len(names)),
-            "maps": dict(zip(names, names, strict=True)), "output_shapes": extension.get("output_shapes", ())})
-        record = _checked(record, module, Stage.INTEGER, os.fspath(directory))
-        return cls(module, Stage.INTEGER, record=record, prepared=True)
+        return cls(**read_deployed(directory))
 
     def save(self, symbol_file: str | os.PathLike[str], params_file: str | os.PathLike[str]) -> None:
         """Write the model: our own form for ``.safetensors``, else that of the bridge that knows the file names."""
         path, parameters = os.fspath(symbol_file), os.fspath(params_file)
         if parameters.endswith(SAFETENSORS):
-            record = {"prepared": self.prepared, "quantization": self.record and self.record.to_json()}
-            save_graph(self.module, self.stage, path, parameters, record)
+            write_model(self, path, parameters)
         else:
             bridge_for(path, parameters).save(self.module, self.stage, path, parameters)
 
@@ -158,24 +156,45 @@ class Model:
         """
         if self.is_quantized:
             raise InvalidArgumentError("a quantized model cannot be prepared", remedy="prepare the float model")
-        if self._source is not None and (self._module is None or input_shape is not None) and not self.prepared:
-            module = self._source.import_graph(input_shape)
-        else:
-            module = copy_graph_module(self.module)
-            if input_shape is not None:
-                set_input_shapes(module, shapes_by_node(module, input_shape, batch_only=self.prepared))
+        module = self._graph_for(input_shape)
+        joined = self.joined if self.prepared else JoinedInputs.of_graph(module)
         self._module, self._source = prepare_graph(module), None
-        self.stage, self.prepared = Stage.FLOAT, True
+        self.stage, self.prepared, self.joined = Stage.FLOAT, True, joined
+
+    def _graph_for(self, input_shape: Shapes) -> fx.GraphModule:
+        """The graph for these input shapes; None keeps those at hand. It may be edited."""
+        if self._source is not None and (self._module is None or input_shape is not None) and not self.prepared:
+            return self._source.import_graph(input_shape)
+        module = copy_graph_module(self.module)
+        if input_shape is not None:
+            set_input_shapes(module, shapes_by_node(module, input_shape, batch_only=self.prepared))
+        return module
+
+    def join_inputs(self, arrays: Arrays) -> torch.Tensor:
+        """What a prepared model of several inputs takes as its one input ``data``: see ``JoinedInputs.join``.
+
+        Raises:
+            InvalidArgumentError: the model has one input, or the arrays do not fit the inputs it had.
+        """
+        if self.joined is None:
+            raise InvalidArgumentError("the model has no joined inputs", why=f"its inputs are {self.input_names()}",
+                                       remedy="call prepare on a model of several inputs first")
+        return self.joined.join(arrays)
 
     def get_mrt(self) -> MRT:
         """The calibration and quantization of this prepared model."""
         from mrt_torch.mrt import MRT
         return MRT(self)
 
-    def split(self, keys: Sequence[str]) -> tuple[Model, Model]:
-        """Base and top of this model: base ends at the nodes called ``keys``, top starts there."""
-        base, top = split_graph(self.module, keys, self.stage)
-        return Model(base, self.stage, prepared=self.prepared), Model(top, self.stage, prepared=self.prepared)
+    def split(self, keys: Sequence[str], input_shape: Shapes = None) -> tuple[Model, Model]:
+        """Base and top of this model: base ends at the nodes called ``keys``, top starts there.
+
+        ``input_shape``, as in ``prepare``, is for a model whose file declares no shapes.
+        """
+        module = self.module if input_shape is None else self._graph_for(input_shape)
+        base, top = split_graph(module, keys, self.stage)
+        return (Model(base, self.stage, prepared=self.prepared, joined=self.joined),
+                Model(top, self.stage, prepared=self.prepared))
 
     @staticmethod
     def merger(base: Model, top: Model, base_name_maps: Mapping[str, str] | None = None) -> ModelMerger:
@@ -195,16 +214,20 @@ class Model:
         """
         graph = copy_graph_module(self.module)
         if dtype is not None and not self.is_quantized:
-            graph = graph.to(_float_type(dtype))
+            graph = graph.to(float_type(dtype))
         return graph if ctx is None else graph.to(available_device(ctx))
 
     def __call__(self, *inputs: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
         """Float outputs for float inputs (tensors or arrays); one tensor where the model has one output.
 
+        A prepared model of several inputs takes them joined, as separate arguments, or as a mapping by name.
+
         Raises:
             InvalidArgumentError: the count or the shapes of the inputs are wrong, or a quantized model sees a NaN.
         """
         nodes = input_nodes(self.module.graph)
+        if self.joined and (len(inputs) > 1 or isinstance(inputs[0], Mapping)):
+            inputs = (self.joined.join(inputs[0] if isinstance(inputs[0], Mapping) else inputs),)
         if len(inputs) != len(nodes):
             raise InvalidArgumentError("the model takes one array for each of its inputs",
                                        why=f"saw {len(inputs)} for {self.input_names()}")
@@ -244,10 +267,7 @@ class Model:
             raise InvalidArgumentError("a model name is the name of a folder", why=f"saw {model_name!r}",
                                        remedy="give the folder above it as datadir")
         fixed = reduce_graph(self, input_shape)
-        extension = {"inputs_ext": {k: dict(v) for k, v in self.record.inputs.items()},
-                     "oscales": list(self.record.output_scales),
-                     "input_shapes": {name: list(shape) for name, shape in fixed.input_shapes().items()}}
-        return bridge_called("cvm").save(fixed.module, Path(datadir) / model_name, extension)
+        return bridge_called("cvm").save(fixed.module, Path(datadir) / model_name, extension_of(fixed))
 
     def __repr__(self) -> str:
         label = {Stage.SOURCE: "loaded", Stage.FLOAT: "prepared", Stage.RESTORED: "quantized with float parts",
@@ -274,22 +294,4 @@ def reduce_graph(model: Model, input_shapes: Shapes = None) -> Model:
         set_input_shapes(fixed, shapes)
     else:
         fixed = prepare_for_compile(model.module, shapes)
-    return Model(fixed, model.stage, record=model.record, prepared=True)
-
-
-def _checked(record: QuantizationRecord | None, module: fx.GraphModule, stage: Stage, where: str
-             ) -> QuantizationRecord | None:
-    """The record of a file, if it is what a graph of that stage needs."""
-    if stage not in (Stage.INTEGER, Stage.RESTORED):
-        return record
-    if record is None:
-        raise InvalidFileError("the scales of a quantized model are missing", where=where)
-    record.check_count(len(output_nodes(module.graph)))
-    return record
-
-
-def _float_type(dtype: str | torch.dtype) -> torch.dtype:
-    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-    if not isinstance(found, torch.dtype) or not found.is_floating_point:
-        raise InvalidArgumentError(f"{dtype!r} is no float type", remedy="pass 'float32' or 'float64'")
-    return found
+    return Model(fixed, model.stage, record=model.record, prepared=True, joined=model.joined)

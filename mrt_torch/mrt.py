@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 
 from mrt_torch.calibration.calibrate import Calibrator
 from mrt_torch.calibration.features import AFeature
+from mrt_torch.calibration.observers import Observer
 from mrt_torch.device import available_device
 from mrt_torch.errors import CalibrationError, InvalidArgumentError, InvalidFileError
 from mrt_torch.extension_file import load_ext, save_ext
@@ -21,6 +22,7 @@ from mrt_torch.graph.stage import Stage
 from mrt_torch.model import Model
 from mrt_torch.passes.quantize import quantize as quantize_graph
 from mrt_torch.passes.split import find_node
+from mrt_torch.quantization.requantize import RequantizationRule, choose_rescaling
 from mrt_torch.quantization.settings import QuantizationSettings
 from mrt_torch.record import QuantizationRecord
 
@@ -45,13 +47,18 @@ class MRT:
         self.settings = QuantizationSettings(input_precision=input_prec)
         self.th_dict: dict[str, float] = {}
         self._data: Any = None
+        self._requantization: RequantizationRule = choose_rescaling
 
     def set_data(self, data: Any) -> None:
-        """Calibration data: one array (N, ...), an iterable of arrays, or a DataLoader of arrays or (array, label)."""
+        """Calibration data: one array (N, ...), an iterable of arrays, or a DataLoader of arrays or (array, label).
+
+        For a model of several inputs an array is what ``Model.join_inputs`` makes, or a mapping of arrays by input.
+        """
         self._data = data
 
     def calibrate(self, ctx: str | torch.device = "cpu", lambd: float | None = None,
-                  old_ths: Mapping[str, float] | None = None, progress: bool | None = None) -> dict[str, float]:
+                  old_ths: Mapping[str, float] | None = None, progress: bool | None = None,
+                  observer: Callable[[], Observer] | None = None) -> dict[str, float]:
         """Observe the data; thresholds of all calls and batches accumulate by maximum. Returns ``th_dict``.
 
         Args:
@@ -59,17 +66,20 @@ class MRT:
             lambd: a batch's threshold is abs(mean) + lambd * std where that is below 0.95 * absmax; None takes absmax.
             old_ths: thresholds of an earlier session to accumulate with, by node name; other names are ignored.
             progress: show a bar; None shows one on a terminal only.
+            observer: makes the observer of each activation, such as a subclass of ``calibration.Observer``, in
+                place of the largest magnitude.
 
         Raises:
             CalibrationError: no data, data of a wrong shape, or a value that is not finite; nothing is kept then.
-            InvalidArgumentError: an unusable ``ctx``, ``lambd`` or threshold; nothing is kept then.
+            InvalidArgumentError: an unusable ``ctx``, ``lambd``, observer or threshold; nothing is kept then.
         """
         if self._data is None:
             raise CalibrationError("there is no calibration data", remedy="call MRT.set_data first")
         names = {node.name for node in self.model.module.graph.nodes}
         earlier = {name: AFeature(value).get_threshold() for name, value in (old_ths or {}).items() if name in names}
-        calibrator = Calibrator(self.model.module, lambd)
-        calibrator.run(self._data, available_device(ctx), progress)
+        calibrator = Calibrator(self.model.module, lambd, observer)
+        data = self.model.joined.join_data(self._data) if self.model.joined else self._data
+        calibrator.run(data, available_device(ctx), progress)
         for thresholds in (calibrator.thresholds(), earlier):
             for name, threshold in thresholds.items():
                 self.th_dict[name] = max(threshold, self.th_dict.get(name, 0.0))
@@ -109,6 +119,14 @@ class MRT:
         """Bits above its target that a tensor keeps until it is multiplied."""
         self.settings = replace(self.settings, shift_bits=value)
 
+    def set_requantization(self, rule: RequantizationRule | None) -> None:
+        """How tensors are brought to another scale: a rule in place of ``choose_rescaling``, None for that again.
+
+        ``rule(ratio, width, target_bits, guard_bits)`` returns a ``Rescaling``; see ``RequantizationRule``. A rule is
+        code, so ``save`` does not keep it: set it again after ``load``.
+        """
+        self._requantization = choose_rescaling if rule is None else rule
+
     def set_restore(self, name: str) -> None:
         """Keep one node in float: a debugging aid; the result cannot be exported."""
         node = find_node(self.model.module, name)
@@ -123,10 +141,10 @@ class MRT:
         """
         if not self.th_dict:
             raise CalibrationError("the model was not calibrated", remedy="call set_data and calibrate before quantize")
-        module, scales = quantize_graph(self.model.module, self.th_dict, self.settings)
+        module, scales = quantize_graph(self.model.module, self.th_dict, self.settings, self._requantization)
         record = replace(QuantizationRecord.of_graph(module, self.model.output_names()), output_scales=tuple(scales))
         stage = Stage.RESTORED if self.settings.restore else Stage.INTEGER
-        self.current_model = Model(module, stage, record=record, prepared=True)
+        self.current_model = Model(module, stage, record=record, prepared=True, joined=self.model.joined)
         return self.current_model
 
     def get_output_scales(self) -> list[float]:
@@ -142,7 +160,7 @@ class MRT:
         return {name: dict(values) for name, values in self._record().inputs.items()}
 
     def save(self, model_name: str, datadir: str | os.PathLike[str] = "./data") -> None:
-        """Write the state into ``<datadir>/<model_name>.mrt.*``: model, thresholds and settings, and the quantized model.
+        """Write the state into ``<datadir>/<model_name>.mrt.*``: model, thresholds, settings and the quantized model.
 
         ``.mrt.ext`` holds, a line each: output names, thresholds, settings, output scales.
         """

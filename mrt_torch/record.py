@@ -49,8 +49,8 @@ class QuantizationRecord:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any] | None) -> QuantizationRecord | None:
-        """The record that ``to_json`` wrote; None for None.
+    def from_json(cls, value: Mapping[str, Any] | None, source: str = "record") -> QuantizationRecord | None:
+        """The record that ``to_json`` wrote; None for None. Errors name ``source``, usually the path of the file.
 
         Raises:
             InvalidFileError: not such an object.
@@ -64,20 +64,31 @@ class QuantizationRecord:
             maps = {name: str(old) for name, old in value["maps"].items()}
             shapes = tuple(tuple(_whole(extent, 0, 2 ** 31) for extent in shape)
                            for shape in value.get("output_shapes", ()))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InvalidFileError("the scales of a quantized model cannot be read",
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise InvalidFileError("the scales of a quantized model cannot be read", where=source,
                                    why=f"{type(error).__name__}: {error}", remedy="write the model again") from error
         return cls(inputs, scales, maps, shapes)
 
-    def check_count(self, outputs: int) -> None:
-        """Raise unless there is a scale, and where given a shape, for each output of the graph.
+    def check_outputs(self, shapes: Sequence[Sequence[int]], source: str = "record") -> None:
+        """Raise unless there is a scale, and where given a shape of as many elements, for each output of the graph.
+
+        Args:
+            shapes: those of the graph's outputs; axis 0 is an example of the batch.
+            source: what errors name, usually the path of the file.
 
         Raises:
-            InvalidFileError: the counts differ.
+            InvalidFileError: the counts or the elements differ.
         """
-        if len(self.output_scales) != outputs or len(self.output_shapes) not in (0, outputs):
-            raise InvalidFileError("the scales of a quantized model do not fit its graph", why=(
-                f"{len(self.output_scales)} scales and {len(self.output_shapes)} shapes for {outputs} outputs"))
+        outputs, given = len(shapes), self.output_shapes
+        if len(self.output_scales) != outputs or len(given) not in (0, outputs):
+            raise InvalidFileError("the scales of a quantized model do not fit its graph", where=source, why=(
+                f"{len(self.output_scales)} scales and {len(self.output_shapes)} shapes for {outputs} outputs"),
+                remedy="keep the files that were written together, or write the model again")
+        for shape, own in zip(given, shapes):
+            if not shape or math.prod(shape[1:]) != math.prod(own[1:]):
+                raise InvalidFileError("the shapes of a quantized model do not fit its graph", where=source,
+                                       why=f"an output has shape {tuple(own)}, the file says {shape}",
+                                       remedy="keep the files that were written together, or write the model again")
 
 
 def _scale(value: Any) -> float:

@@ -51,13 +51,20 @@ class ValueRegistry:
         """The value a serialized list stands for.
 
         Raises:
-            InvalidArgumentError: unknown name, or values its class refuses.
+            InvalidArgumentError: no such list, an unknown name, or values its class refuses.
         """
+        if not isinstance(serialized, (list, tuple)) or not serialized or not isinstance(serialized[0], str):
+            raise InvalidArgumentError(f"a serialized {self.kind} is a list that starts with its name",
+                                       why=f"saw {serialized!r}")
         name, *values = serialized
         if name not in self._classes:
             raise InvalidArgumentError(f"no {self.kind} is called '{name}'",
                                        remedy=f"known are {', '.join(self._classes)}")
-        return self._classes[name](*values)
+        try:
+            return self._classes[name](*values)
+        except TypeError as error:
+            raise InvalidArgumentError(f"the {self.kind} '{name}' takes other values",
+                                       why=f"saw {values!r}: {error}") from error
 
     def __contains__(self, name: object) -> bool:
         return name in self._classes

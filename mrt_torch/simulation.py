@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from mrt_torch.errors import InvalidArgumentError
+from mrt_torch.input_data import as_tensor
 from mrt_torch.quantization.precision import int_realize
 
 Extension = Mapping[str, Mapping[str, Any]]
@@ -23,9 +24,13 @@ def _entry(name: str, inputs_ext: Extension) -> Mapping[str, Any]:
 
 def load_sim_data(data: torch.Tensor | np.ndarray, name: str, inputs_ext: Extension) -> torch.Tensor:
     """``data * scale`` in float64, not rounded."""
-    return torch.as_tensor(data).to(torch.float64) * _entry(name, inputs_ext)["scale"]
+    return as_tensor(data).to(torch.float64) * _entry(name, inputs_ext)["scale"]
 
 
 def load_real_data(data: torch.Tensor | np.ndarray, name: str, inputs_ext: Extension) -> torch.Tensor:
-    """``data * scale`` rounded (ties away from zero) and clamped to ``target_bit`` bits; int32."""
+    """``data * scale`` rounded (ties away from zero) and clamped to ``target_bit`` bits; int32.
+
+    Raises:
+        InvalidArgumentError: the data holds a NaN, or the extension lacks the input.
+    """
     return int_realize(load_sim_data(data, name, inputs_ext), _entry(name, inputs_ext)["target_bit"])

@@ -6,25 +6,32 @@ import os
 from pathlib import Path
 from types import ModuleType
 
-import numpy as np
 import pytest
 
+from bridges.cvm.runtime import LIBRARY_VARIABLE
+from bridges.mxnet.installation import import_mxnet
+from mrt_torch.errors import MissingDependencyError
+
 _SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_collection_modifyitems(items):
+    """Tests marked ``cvm_runtime`` need the real runtime library."""
+    if not os.environ.get(LIBRARY_VARIABLE):
+        skip = pytest.mark.skip(reason=f"no CVM runtime library: ${LIBRARY_VARIABLE} is not set")
+        for item in items:
+            if item.get_closest_marker("cvm_runtime"):
+                item.add_marker(skip)
 
 
 @pytest.fixture(scope="session")
 def mxnet() -> ModuleType:
     """MXNet 1.9.1 as an oracle, with oneDNN off so that it computes plainly."""
     os.environ["MXNET_MKLDNN_ENABLED"] = "0"
-    for name, builtin in {"bool": bool, "int": int, "float": float, "complex": complex, "object": object,
-                          "str": str}.items():
-        if name not in vars(np):  # MXNet uses aliases that NumPy 1.24 removed
-            setattr(np, name, builtin)
     try:
-        return pytest.importorskip("mxnet", reason="MXNet, the oracle of this test, is not installed",
-                                   exc_type=ImportError)
-    except (AttributeError, OSError) as error:  # other versions of NumPy, or of system libraries
-        pytest.skip(f"MXNet, the oracle of this test, cannot be imported here: {error}")
+        return import_mxnet()
+    except MissingDependencyError as error:
+        pytest.skip(f"needs MXNet, the oracle of this test: {error.what} ({error.why})")
 
 
 def _shared_folder(name: str) -> Path:

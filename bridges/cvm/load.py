@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,23 +49,24 @@ def load_cvm(directory: str | os.PathLike[str]) -> tuple[fx.GraphModule, dict[st
         UnsupportedOperatorError: lists every node that cannot be expressed, with its reason.
     """
     directory = Path(directory)
-    symbol = parse_symbol(_read(directory / SYMBOL_FILE))
-    module = graph_of(symbol, parse_params(_read(directory / PARAMS_FILE)))
+    paths = directory / SYMBOL_FILE, directory / PARAMS_FILE
+    symbol, parameters = (parse(_read(path), str(path)) for parse, path in zip((parse_symbol, parse_params), paths))
+    module = graph_of(symbol, parameters, str(directory))
     extension = _load_extension(directory / EXTENSION_FILE)
     if extension is not None:
         _set_scales(module, extension)
     return module, extension
 
 
-def graph_of(symbol: CvmSymbol, parameters: Mapping[str, np.ndarray]) -> fx.GraphModule:
-    """Integer graph of the content of the two files.
+def graph_of(symbol: CvmSymbol, parameters: Mapping[str, np.ndarray], source: str = "symbol and params") -> fx.GraphModule:
+    """Integer graph of the content of the two files, which errors call ``source``.
 
     Raises:
         InvalidFileError: parameters are missing, superfluous or out of range, or shapes disagree.
         UnsupportedOperatorError: lists every node that cannot be expressed, with its reason.
     """
-    _check_operators(symbol)
-    _check_parameters(symbol, parameters)
+    _check_operators(symbol, source)
+    _check_parameters(symbol, parameters, source)
     module = empty_graph_module()
     editor = GraphEditor(module)
     built: list[fx.Node] = []
@@ -74,7 +76,7 @@ def graph_of(symbol: CvmSymbol, parameters: Mapping[str, np.ndarray]) -> fx.Grap
     _move_input_first(module)
     module.graph.lint()
     module.recompile()
-    _analyse(symbol, built, parameters)
+    _analyse(symbol, built, parameters, source)
     return module
 
 
@@ -93,11 +95,12 @@ def _load_extension(path: Path) -> dict[str, Any] | None:
     values = load_ext(path)
     if len(values) != 1 or not isinstance(values[0], dict):
         raise InvalidFileError("the extension of a deployed CVM model is one JSON object on one line",
-                               where=str(path), why=f"it holds {len(values)} values")
+                               where=str(path), why=f"it holds {len(values)} values",
+                               remedy="export the model again, or remove the file: the scales are then 1")
     return values[0]
 
 
-def _check_operators(symbol: CvmSymbol) -> None:
+def _check_operators(symbol: CvmSymbol, source: str) -> None:
     """Everything that makes nodes inexpressible, at once."""
     reasons = [f"{_where(node)}: the operator is not supported" for node in symbol.nodes
                if not node.is_variable and node.operator not in OPERATORS]
@@ -106,14 +109,14 @@ def _check_operators(symbol: CvmSymbol) -> None:
             reasons += _input_count_reasons(node)
     if symbol.postprocess == UNSUPPORTED_POSTPROCESS:
         reasons.append(f"the postprocess '{symbol.postprocess}' is not supported")
-    _refuse_operators(reasons)
+    _refuse_operators(reasons, source)
 
 
-def _refuse_operators(reasons: list[str]) -> None:
+def _refuse_operators(reasons: list[str], source: str) -> None:
     if reasons:
         hidden = len(reasons) - PROBLEMS_SHOWN
         raise UnsupportedOperatorError(
-            "the CVM model holds operators that an integer graph cannot express",
+            "the CVM model holds operators that an integer graph cannot express", where=source,
             why="; ".join(reasons[:PROBLEMS_SHOWN]) + (f"; {hidden} more" if hidden > 0 else ""),
             remedy="supported are " + ", ".join(sorted(row.name for row in OPERATORS)))
 
@@ -136,7 +139,7 @@ def _input_count_reasons(node: SymbolNode) -> list[str]:
     return []
 
 
-def _check_parameters(symbol: CvmSymbol, parameters: Mapping[str, np.ndarray]) -> None:
+def _check_parameters(symbol: CvmSymbol, parameters: Mapping[str, np.ndarray], source: str) -> None:
     problems = []
     offsets = symbol.row_offsets
     wanted = {symbol.nodes[index].name: offsets[index] for index in symbol.variables}
@@ -154,12 +157,12 @@ def _check_parameters(symbol: CvmSymbol, parameters: Mapping[str, np.ndarray]) -
             if not Interval.symmetric(precision).contains(values):
                 problems.append(f"parameter '{name[:60]}' holds {values.minimum}..{values.maximum}, "
                                 f"outside its {precision} bits")
-    _refuse_file(problems)
+    _refuse_file(problems, source)
 
 
-def _refuse_file(problems: list[str]) -> None:
+def _refuse_file(problems: list[str], source: str) -> None:
     if problems:
-        raise InvalidFileError("the files of the CVM model do not fit together",
+        raise InvalidFileError("the files of the CVM model do not fit together", where=source,
                                why="; ".join(problems[:PROBLEMS_SHOWN]),
                                remedy="take 'symbol' and 'params' from the same export")
 
@@ -182,11 +185,12 @@ def _build(editor: GraphEditor, node: SymbolNode, shape: Shape, operands: list[f
                             **attributes)
     except (MRTError, ArithmeticError, LookupError, ValueError, TypeError, RuntimeError) as error:
         why = error.why or error.what if isinstance(error, MRTError) else f"{type(error).__name__}: {error}"
-        raise InvalidFileError("an operator of the CVM model is invalid", where=_where(node),
-                               why=why) from error
+        raise InvalidFileError("an operator of the CVM model is invalid", where=_where(node), why=why,
+                               remedy="export the model again; the symbol file is corrupt") from error
     if shape_of(built) != tuple(shape):
         raise InvalidFileError("a shape in the CVM symbol file is wrong", where=_where(node),
-                               why=f"the file says {tuple(shape)}, the operator gives {shape_of(built)}")
+                               why=f"the file says {tuple(shape)}, the operator gives {shape_of(built)}",
+                               remedy="export the model again; the symbol file is corrupt")
     return built
 
 
@@ -198,7 +202,7 @@ def _move_input_first(module: fx.GraphModule) -> None:
             first.prepend(node)
 
 
-def _analyse(symbol: CvmSymbol, built: list[fx.Node], parameters: Mapping[str, np.ndarray]) -> None:
+def _analyse(symbol: CvmSymbol, built: list[fx.Node], parameters: Mapping[str, np.ndarray], source: str) -> None:
     """Set the facts of all nodes and check the runtime's rules, all at once.
 
     Parameters keep the precision the file declares, which may be more than their values need: the runtime
@@ -220,8 +224,8 @@ def _analyse(symbol: CvmSymbol, built: list[fx.Node], parameters: Mapping[str, n
             reasons += [f"{_where(node)}: {reason}" for reason in refused]
             problems += _contradictions(node, row.write_attributes(call))
         set_facts(fx_node, precision=precision, value_range=value_range)
-    _refuse_file(problems)
-    _refuse_operators(reasons)
+    _refuse_file(problems, source)
+    _refuse_operators(reasons, source)
 
 
 def _contradictions(node: SymbolNode, written: Mapping[str, str]) -> list[str]:
@@ -251,4 +255,5 @@ def _set_scales(module: fx.GraphModule, extension: Mapping[str, Any]) -> None:
 
 
 def _is_scale(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < float("inf")
+    # JSON has integers beyond any float
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= sys.float_info.max

@@ -62,16 +62,17 @@ def format_params(arrays: Mapping[str, np.ndarray]) -> bytes:
     return b"".join(chunks)
 
 
-def parse_params(data: bytes) -> dict[str, np.ndarray]:
+def parse_params(data: bytes, source: str = "params") -> dict[str, np.ndarray]:
     """Arrays of a ``params`` file by name, int8 or int32 as stored, in file order.
 
     The runtime itself does not notice truncated files and reads uninitialised memory instead; here every
-    length is compared with what is left of the file before anything of that size is allocated.
+    length is compared with what is left of the file before anything of that size is allocated. Errors name ``source``,
+    usually the path.
 
     Raises:
         InvalidFileError: gives the offset of the field that is wrong.
     """
-    reader = _Reader(data)
+    reader = _Reader(data, source)
     magic, _, count = reader.unpack(_HEADER, "the header")
     if magic != LIST_MAGIC:
         raise reader.error(0, f"the magic number is {magic:#x}, expected {LIST_MAGIC:#x}")
@@ -94,8 +95,9 @@ def parse_params(data: bytes) -> dict[str, np.ndarray]:
 class _Reader:
     """Reads fields from bytes; every one is checked against what is left."""
 
-    def __init__(self, data: bytes):
+    def __init__(self, data: bytes, source: str):
         self._data = memoryview(data)
+        self._source = source
         self.offset = 0
 
     @property
@@ -103,7 +105,7 @@ class _Reader:
         return len(self._data) - self.offset
 
     def error(self, offset: int, why: str) -> InvalidFileError:
-        return InvalidFileError("not a valid CVM params file", where=f"byte offset {offset}", why=why,
+        return InvalidFileError("not a valid CVM params file", where=f"{self._source}, byte offset {offset}", why=why,
                                 remedy="export the model again; the file may be truncated or no params file")
 
     def take(self, size: int, what: str) -> memoryview:

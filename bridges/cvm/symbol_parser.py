@@ -32,15 +32,21 @@ LARGEST_STORAGE_ID = 2 ** 24
 PROBLEMS_SHOWN = 20
 
 
-def parse_symbol(data: bytes | str) -> CvmSymbol:
+def parse_symbol(data: bytes | str, source: str = "symbol") -> CvmSymbol:
     """Content of a ``symbol`` file of version ``cvm_1.0.0`` (also when it names none) or ``cvm_1.1.0``.
 
-    A trailing ``_<digits>`` of ``func_name`` is removed, as the runtime does.
+    A trailing ``_<digits>`` of ``func_name`` is removed, as the runtime does. Errors name ``source``, usually the path.
 
     Raises:
         InvalidFileError: lists every problem found.
     """
-    document = _load_json(data, "the file")
+    try:
+        return _parse(_load_json(data, "the file"))
+    except InvalidFileError as error:
+        raise InvalidFileError(error.what, where=source, why=error.why, remedy=error.remedy) from error
+
+
+def _parse(document: Any) -> CvmSymbol:
     problems: list[str] = []
     if not isinstance(document, dict):
         _refuse(["the file holds no JSON object"])
@@ -93,7 +99,8 @@ def _load_json(data: bytes | str, what: str) -> Any:
         text = data if isinstance(data, str) else data.decode("utf-8")
         return json.loads(text, object_pairs_hook=unique)
     except RecursionError:
-        raise InvalidFileError("not a valid CVM symbol file", why=f"{what} is nested too deeply") from None
+        raise InvalidFileError("not a valid CVM symbol file", why=f"{what} is nested too deeply",
+                               remedy="export the model again; the file is corrupt") from None
     except ValueError as error:
         raise InvalidFileError("not a valid CVM symbol file", why=f"{what} is no JSON: {error}",
                                remedy="check that the file is complete") from error

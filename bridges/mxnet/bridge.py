@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from torch import fx
@@ -13,6 +14,7 @@ from bridges.mxnet.export_float import export_float
 from bridges.mxnet.export_integer import export_integer
 from bridges.mxnet.import_integer import import_integer
 from bridges.mxnet.importer import find_model_inputs, import_symbol
+from bridges.mxnet.live import is_live, read_live
 from bridges.mxnet.params_file import read_params, strip_prefixes
 from bridges.mxnet.symbol_file import Symbol, read_symbol
 from mrt_torch.bridge import Shapes
@@ -67,7 +69,15 @@ class MXNetBridge:
         """
         symbol = read_symbol(path)
         parameters_path = parameters_path or _parameters_beside(path)
-        return MXNetModel(symbol, strip_prefixes(read_params(parameters_path)))
+        return MXNetModel(symbol, strip_prefixes(read_params(parameters_path), parameters_path))
+
+    def accepts(self, model: Any) -> bool:
+        """Whether ``model`` is an ``mx.sym.Symbol`` or a gluon ``HybridBlock``; MXNet is not imported to find out."""
+        return is_live(model)
+
+    def load_object(self, model: Any, parameters: Any) -> MXNetModel:
+        """The model of a live object; see ``read_live``."""
+        return MXNetModel(*read_live(model, parameters))
 
     def save(self, module: fx.GraphModule, stage: Stage, path: str, parameters_path: str | None) -> None:
         """Write a float or integer graph as an MXNet symbol.

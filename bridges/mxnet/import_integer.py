@@ -79,19 +79,22 @@ def _needed(symbol: Symbol, composites: Mapping[int, Composite]) -> list[int]:
 
 
 def _refuse_unknown(symbol: Symbol, composites: Mapping[int, Composite], needed: list[int]) -> None:
-    unknown: dict[str, str] = {}
+    unknown: dict[str, list[str]] = {}
     entries = [*symbol.heads, *(entry for index in needed for entry in _entries(symbol, composites, index))]
     if any(output for _, output in entries):
-        raise InvalidFileError("the symbol reads a second output of an operator",
+        raise InvalidFileError("the symbol reads a second output of an operator", where="the inputs and heads",
                                why="operators of an integer export have one", remedy=_REMEDY)
     for index in needed:
         node = symbol.nodes[index]
         if not node.is_variable and index not in composites and node.operator not in INTEGER_READERS:
-            unknown.setdefault(node.operator, node.name)
+            unknown.setdefault(node.operator, []).append(node.name)
     if unknown:
+        operator, names = next(iter(unknown.items()))
         raise UnsupportedOperatorError(
-            f"{len(unknown)} MXNet operators of the symbol are not those of an integer export",
-            why=", ".join(f"{operator} (node '{name}')" for operator, name in unknown.items()),
+            f"{len(unknown)} MXNet operator{'s' * (len(unknown) > 1)} of the symbol cannot be read as integers",
+            where=f"node '{names[0]}' ({operator}) is the first",
+            why="\n    ".join(f"{operator}: {len(names)} node{'s' * (len(names) > 1)}, first '{names[0]}'"
+                              for operator, names in unknown.items()),
             remedy=_REMEDY)
 
 
@@ -155,7 +158,7 @@ def _reals(node: SymbolNode, attribute: str) -> tuple[float | None, ...]:
 def _set_output_scales(module: fx.GraphModule, scales: tuple[float | None, ...]) -> None:
     heads = output_nodes(module.graph)
     if scales and len(scales) != len(heads):
-        raise InvalidFileError("the output scales do not fit the outputs",
+        raise InvalidFileError("the output scales do not fit the outputs", where="attribute '__output_scales__'",
                                why=f"{len(scales)} scales, {len(heads)} "
                                "outputs", remedy=_REMEDY)
     for head, scale in zip(heads, scales):

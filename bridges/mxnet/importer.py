@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -21,6 +21,8 @@ from mrt_torch.graph.editor import GraphEditor, empty_graph_module
 from mrt_torch.graph.runner import drop_unused_buffers
 
 logger = logging.getLogger(__name__)
+
+Results = dict[int, dict[int, fx.Node]]  # imported outputs by position, of each node of the symbol
 
 __all__ = ["find_model_inputs", "import_symbol"]
 
@@ -55,19 +57,21 @@ def import_symbol(symbol: Symbol, params: Mapping[str, np.ndarray],
     shapes = resolve_input_shapes(symbol, params, input_shapes)
     editor = GraphEditor(empty_graph_module())
     placeholders = {name: editor.input(name, shape, dtype) for name, shape in shapes.items()}
-    results: dict[int, tuple[fx.Node, ...]] = {}
+    results: Results = {}
     constants: dict[str, fx.Node] = {}
-    for index in needed_nodes(symbol):
+    needed = needed_nodes(symbol)
+    read = _outputs_read(symbol, needed)
+    for index in needed:
         node = symbol.nodes[index]
         if not node.is_variable:
-            results[index] = _convert(symbol, node, results, editor, dtype)
+            results[index] = _convert(symbol, node, results, editor, dtype, read[index])
         elif node.name in placeholders:
-            results[index] = (placeholders[node.name],)
+            results[index] = {0: placeholders[node.name]}
         else:
             if node.name not in constants:
                 value = _to_tensor(node.name, params[node.name], dtype)
                 constants[node.name] = editor.constant(node.name, value)
-            results[index] = (constants[node.name],)
+            results[index] = {0: constants[node.name]}
     editor.output([_output(symbol, results, head, "a head") for head in symbol.heads])
     editor.graph.eliminate_dead_code()
     dropped = drop_unused_buffers(editor.module)
@@ -103,39 +107,51 @@ def _to_tensor(name: str, value: np.ndarray, dtype: torch.dtype) -> torch.Tensor
     try:
         tensor = torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False)).to(dtype)
     except TypeError as error:
-        raise InvalidFileError(f"parameter '{name}' cannot be used", why=f"its element type is {array.dtype}",
+        raise InvalidFileError("a parameter cannot be used", where=f"parameter '{name}'",
+                               why=f"its element type is {array.dtype}",
                                remedy="store it as float32") from error
-    if not bool(torch.isfinite(tensor).all()):
-        raise InvalidFileError(f"parameter '{name}' holds NaN or infinity", why=f"as {dtype}",
+    finite = torch.isfinite(tensor)
+    if not bool(finite.all()):
+        raise InvalidFileError("a parameter holds NaN or infinity", where=f"parameter '{name}'",
+                               why=f"{int((~finite).sum())} of its {tensor.numel()} values, as {dtype}",
                                remedy="training diverged, or the file is damaged: take another checkpoint")
     return tensor
 
 
-def _convert(symbol: Symbol, node: SymbolNode, results: Mapping[int, tuple[fx.Node, ...]],
-             editor: GraphEditor, dtype: torch.dtype) -> tuple[fx.Node, ...]:
+def _outputs_read(symbol: Symbol, needed: Sequence[int]) -> dict[int, set[int]]:
+    """Positions of the outputs of each node that a head or a needed node reads."""
+    read: dict[int, set[int]] = {index: set() for index in needed}
+    for source, output in (*symbol.heads, *(entry for index in needed for entry in symbol.nodes[index].inputs)):
+        if source in read:  # a label is not
+            read[source].add(output)
+    return read
+
+
+def _convert(symbol: Symbol, node: SymbolNode, results: Results, editor: GraphEditor, dtype: torch.dtype,
+             outputs_read: Collection[int]) -> dict[int, fx.Node]:
     converter = CONVERTERS[node.operator]
     where = f"node '{node.name}' ({node.operator})"
     inputs = [_output(symbol, results, entry, where) for position, entry in enumerate(node.inputs)
               if not converter.is_label(position)]
     attributes = Attributes(node.operator, node.name, node.attributes)
-    view = NodeView(node.operator, node.name, attributes, inputs, editor, dtype)
+    view = NodeView(node.operator, node.name, attributes, inputs, editor, dtype, outputs_read)
     if not inputs and converter.needs_inputs:
         raise view.invalid("it has no inputs")
     result = converter.convert(view)
-    outputs = result if isinstance(result, tuple) else (result,)
-    if not outputs or not all(isinstance(output, fx.Node) for output in outputs):
-        raise InvalidGraphError("a converter must return an fx node or a tuple of them", where=where,
+    if not isinstance(result, dict):
+        result = dict(enumerate(result if isinstance(result, tuple) else (result,)))
+    if not all(isinstance(output, fx.Node) for output in result.values()):
+        raise InvalidGraphError("a converter must return an fx node or several of them", where=where,
                                 why=f"it returned {result!r:.80}", remedy="correct the converter")
-    return outputs
+    return result
 
 
-def _output(symbol: Symbol, results: Mapping[int, tuple[fx.Node, ...]], entry: tuple[int, int],
-            reader: str) -> fx.Node:
+def _output(symbol: Symbol, results: Results, entry: tuple[int, int], reader: str) -> fx.Node:
     index, output = entry
-    if output >= len(results[index]):
+    if output not in results[index]:
         node = symbol.nodes[index]
         raise UnsupportedOperatorError(
-            "an output that only training uses is read", where=f"node '{node.name}' ({node.operator})",
-            why=f"{reader} reads output {output}; the import gives it {len(results[index])}",
+            "an output is read that inference does not have", where=f"node '{node.name}' ({node.operator})",
+            why=f"{reader} reads output {output}; the import gives it {sorted(results[index])}",
             remedy="read the first output only, and save the symbol again")
     return results[index][output]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from bridges.mxnet.attributes import Attributes
 from bridges.mxnet.registry import CONVERTERS
@@ -42,7 +42,7 @@ def find_model_inputs(symbol: Symbol, params: Collection[str],
         feeds_data.update(source for source, label, parameter in _reads(symbol, index)
                           if not label and not parameter)
     found: dict[str, Shape | None] = {}
-    missing = []
+    missing: dict[str, int] = {}
     for index in sorted(needed):
         node = symbol.nodes[index]
         if not node.is_variable or node.name in params or node.name in found:
@@ -50,13 +50,23 @@ def find_model_inputs(symbol: Symbol, params: Collection[str],
         if index in feeds_data or node.name in inputs:
             declared = Attributes(node.operator, node.name, node.attributes).optional_integers("__shape__")
             found[node.name] = declared or None
-        elif node.name not in missing:
-            missing.append(node.name)
+        else:
+            missing.setdefault(node.name, index)
     if missing:
-        raise InvalidFileError(
-            f"{len(missing)} parameter{'s' * (len(missing) > 1)} of the MXNet model are missing",
-            why=", ".join(missing), remedy="load the .params file that was saved with this symbol")
+        _refuse_missing(symbol, missing, needed)
     return found
+
+
+def _refuse_missing(symbol: Symbol, missing: Mapping[str, int], needed: Collection[int]) -> NoReturn:
+    """``missing`` are the variables' indices by name."""
+    first = next(iter(missing.values()))
+    reader = next(symbol.nodes[index] for index in sorted(needed)
+                  if any(source == first for source, _ in symbol.nodes[index].inputs))
+    raise InvalidFileError(
+        f"{len(missing)} parameter{'s' * (len(missing) > 1)} of the MXNet model {'are' if len(missing) > 1 else 'is'} missing",
+        where=f"node '{reader.name}' ({reader.operator}) is the first that reads one",
+        why=f"there is no {_listed(missing)} in the parameters",
+        remedy="load the .params file that was saved with this symbol")
 
 
 def resolve_input_shapes(symbol: Symbol, params: Collection[str],
@@ -73,7 +83,7 @@ def resolve_input_shapes(symbol: Symbol, params: Collection[str],
         if len(inputs) != 1:
             raise InvalidArgumentError("one input shape was given for several inputs" if inputs else
                                        "an input shape was given for a model without inputs",
-                                       why=f"the inputs are {_listed(inputs)}",
+                                       where="input_shapes", why=f"the inputs are {_listed(inputs)}",
                                        remedy="give a mapping from input names to shapes")
         by_name = {next(iter(inputs)): given}
     _refuse_other_names(symbol, inputs, by_name)
@@ -86,7 +96,7 @@ def resolve_input_shapes(symbol: Symbol, params: Collection[str],
             shapes[name] = (max(shape[0], 1), *shape[1:])
     if unknown:
         raise InvalidArgumentError(
-            "the shapes of inputs are not known", why=f"unknown: {', '.join(unknown)}",
+            "the shapes of inputs are not known", where=f"input {unknown[0]}", why=f"unknown: {', '.join(unknown)}",
             remedy="give them, as {'data': (1, 3, 224, 224)}; if one is a parameter, the file lacks it")
     return shapes
 
@@ -96,8 +106,8 @@ def _refuse_other_names(symbol: Symbol, inputs: Mapping[str, Any], given: Mappin
     dropped = {node.name for node in symbol.variables} - needed  # labels: giving their shapes is common
     others = [name for name in given if name not in inputs and name not in dropped]
     if others:
-        raise InvalidArgumentError(f"shapes are given for {_listed(others)}", why="there is no such input",
-                                   remedy=f"its inputs are {_listed(inputs)}")
+        raise InvalidArgumentError(f"shapes are given for {_listed(others)}", where="input_shapes",
+                                   why="there is no such input", remedy=f"its inputs are {_listed(inputs)}")
 
 
 def _checked(name: str, shape: Any) -> Shape:
@@ -105,7 +115,7 @@ def _checked(name: str, shape: Any) -> Shape:
     # -1 or 0 on the batch axis stands for "any", as in MXNet's own files
     if not dims or any(isinstance(dim, bool) or not isinstance(dim, int) for dim in dims) \
             or dims[0] < -1 or any(dim < 1 for dim in dims[1:]):
-        raise InvalidArgumentError(f"the shape of input '{name}' is malformed", why=f"{shape!r:.80}",
+        raise InvalidArgumentError("an input shape is malformed", where=f"input '{name}'", why=f"saw {shape!r:.80}",
                                    remedy="give a tuple of positive integers, batch first: (1, 3, 224, 224)")
     return dims
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
@@ -23,15 +23,17 @@ class NodeView:
         attributes: the node's parameters.
         inputs: the fx nodes of its inputs; every one has a shape.
         dtype: element type of the graph.
+        outputs_read: positions of the outputs that other nodes or the heads read; only these must be made.
     """
 
     def __init__(self, operator: str, name: str, attributes: Attributes, inputs: Sequence[fx.Node],
-                 editor: GraphEditor, dtype: torch.dtype):
+                 editor: GraphEditor, dtype: torch.dtype, outputs_read: Collection[int] = (0,)):
         self.operator = operator
         self.name = name
         self.attributes = attributes
         self.inputs = tuple(inputs)
         self.dtype = dtype
+        self.outputs_read = outputs_read
         self._editor = editor
 
     @property

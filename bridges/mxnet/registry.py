@@ -11,7 +11,7 @@ from torch import fx
 from bridges.mxnet.node_view import NodeView
 from mrt_torch.errors import InvalidArgumentError
 
-Convert = Callable[[NodeView], "fx.Node | tuple[fx.Node, ...]"]
+Convert = Callable[[NodeView], "fx.Node | tuple[fx.Node, ...] | dict[int, fx.Node]"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class Converter:
 
     Attributes:
         operator: MXNet's name of the operator.
-        convert: makes the nodes; returns the node of the result, or a tuple of them for several outputs.
+        convert: makes the nodes; returns the node of the result, or for several outputs a tuple of them, or those
+            that are read (`NodeView.outputs_read`) by position.
         parameters: names of the inputs after the first that hold learnt values, in order. A variable that
             feeds only such inputs and has no value is a missing parameter, not an input of the model.
         labels: position of the first input that only training reads, if any. What feeds only such inputs is

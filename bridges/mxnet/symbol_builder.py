@@ -10,6 +10,7 @@ import numpy as np
 from torch import fx
 
 from bridges.mxnet.symbol import VARIABLE, Entry, Symbol, SymbolNode
+from mrt_torch.graph.editor import sanitise
 from mrt_torch.graph.facts import source_name
 
 # mshadow's numbers of the element types, which ``__dtype__`` holds.
@@ -116,8 +117,9 @@ def plan_names(graph: fx.Graph) -> dict[fx.Node, str]:
         chosen[node] = candidate
 
     for node in graph.nodes:
-        if node.op == "placeholder":
-            choose(node, source_name(node))
+        if node.op == "placeholder":  # an input that a pass renamed, to data, keeps its new name
+            renamed = node.name != sanitise(source_name(node))
+            choose(node, node.name if renamed else source_name(node))
     buffers: dict[str, str] = {}
     for node in graph.nodes:
         if node.op == "get_attr":

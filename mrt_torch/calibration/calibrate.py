@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from operator import length_hint
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,11 @@ from torch import fx
 from tqdm import tqdm
 
 from mrt_torch.calibration.insert_observers import insert_observers
-from mrt_torch.calibration.observers import AbsmaxObserver
-from mrt_torch.errors import CalibrationError
-from mrt_torch.graph.editor import input_nodes, shape_of
+from mrt_torch.calibration.observers import AbsmaxObserver, Observer
+from mrt_torch.errors import CalibrationError, InvalidArgumentError
+from mrt_torch.graph.editor import input_nodes
 from mrt_torch.graph.facts import describe
+from mrt_torch.input_data import as_tensor, check_shape
 
 
 def batches(data: Any) -> Iterator[torch.Tensor]:
@@ -33,35 +35,10 @@ def batches(data: Any) -> Iterator[torch.Tensor]:
     empty = True
     for item in data:
         empty = False
-        yield as_tensor(item[0] if isinstance(item, (tuple, list)) else item)
+        yield as_tensor(item[0] if isinstance(item, (tuple, list)) and item else item, CalibrationError)
     if empty:
         raise CalibrationError("there is no calibration data", why="the iterable is empty or used up",
                                remedy="pass a list or a DataLoader, which can be read again, not a generator")
-
-
-def as_tensor(array: Any) -> torch.Tensor:
-    """A tensor from a tensor, a numpy array or an MXNet NDArray."""
-    if hasattr(array, "asnumpy"):
-        array = array.asnumpy()
-    if not isinstance(array, (torch.Tensor, np.ndarray)):
-        raise CalibrationError("a batch must be a tensor or an array", why=f"saw {type(array).__name__}",
-                               remedy="pass torch tensors or numpy arrays")
-    if isinstance(array, np.ndarray) and not array.flags.writeable:
-        array = array.copy()
-    return torch.as_tensor(array)
-
-
-def check_batch(batch: torch.Tensor, node: fx.Node) -> None:
-    """Raise unless a batch has the shape of an input, its batch axis apart, and at least one row.
-
-    Raises:
-        CalibrationError: seen and expected shapes.
-    """
-    expected = shape_of(node)
-    if batch.dim() != len(expected) or tuple(batch.shape[1:]) != expected[1:] or batch.shape[0] == 0:
-        raise CalibrationError("a batch has the wrong shape", where=describe(node),
-                               why=f"saw {tuple(batch.shape)}, expected (N, {', '.join(map(str, expected[1:]))})",
-                               remedy="give the data the shape the model was prepared for")
 
 
 class Calibrator:
@@ -70,12 +47,25 @@ class Calibrator:
     Args:
         module: prepared float graph with one input.
         lambd: thresholds from mean and deviation, see ``AbsmaxObserver``; None takes the largest magnitude.
+        observer: makes an ``Observer`` for each activation, such as a class without arguments, instead.
+
+    Raises:
+        InvalidArgumentError: both ``lambd`` and ``observer``, or one that makes something else.
     """
 
-    def __init__(self, module: fx.GraphModule, lambd: float | None = None):
+    def __init__(self, module: fx.GraphModule, lambd: float | None = None,
+                 observer: Callable[[], Observer] | None = None):
         self._module = module
         self._input = input_nodes(module.graph)[0]
-        self.observed, self.observers = insert_observers(module, lambda: AbsmaxObserver(lambd))
+        if lambd is not None and observer is not None:
+            raise InvalidArgumentError("lambd is a setting of the built-in observer", why="an observer was given too",
+                                       remedy="give one of them; an observer of your own has its own settings")
+        make = observer or (lambda: AbsmaxObserver(lambd))
+        self.observed, self.observers = insert_observers(module, make)
+        wrong = next((made for made in self.observers.values() if not isinstance(made, Observer)), None)
+        if wrong is not None:
+            raise InvalidArgumentError("an observer is a subclass of mrt_torch.calibration.Observer",
+                                       why=f"saw {type(wrong).__name__}", remedy="derive its class from Observer")
 
     def run(self, data: Any, device: torch.device, progress: bool | None = None) -> int:
         """Observe all batches of ``data`` on ``device``; returns how many there were.
@@ -87,8 +77,9 @@ class Calibrator:
         """
         self.observed.to(device)
         count = 0
-        total = len(data) if hasattr(data, "__len__") and not hasattr(data, "shape") else None
-        before = {name: observer.threshold.clone() for name, observer in self.observers.items()}
+        total = None if hasattr(data, "shape") else length_hint(data, 0) or None
+        before = {name: {key: buffer.clone() for key, buffer in observer.named_buffers()}
+                  for name, observer in self.observers.items()}
         try:
             with torch.no_grad():
                 for batch in tqdm(batches(data), desc="calibrate", unit="batch", total=total, leave=False,
@@ -97,13 +88,13 @@ class Calibrator:
                     count += 1
         except BaseException:
             for name, observer in self.observers.items():
-                observer.threshold = before[name]
-                observer.discard()
+                for key, buffer in before[name].items():
+                    setattr(observer, key, buffer)
             raise
         return count
 
     def _observe(self, batch: torch.Tensor, device: torch.device, index: int) -> None:
-        check_batch(batch, self._input)
+        check_shape(batch, self._input, CalibrationError)
         self.observed(batch.to(device=device, dtype=self._input.meta["val"].dtype))
         pending = torch.stack([observer.pending for observer in self.observers.values()]).cpu()
         finite = torch.isfinite(pending)

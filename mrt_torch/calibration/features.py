@@ -25,16 +25,20 @@ class Feature(SerializedValue):
 
 
 def _finite(value: float) -> float:
-    value = float(value)
-    if not math.isfinite(value):
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidArgumentError("a feature is a number", why=f"saw {value!r}") from error
+    if not math.isfinite(number):
         raise InvalidArgumentError("a feature is a finite number", why=f"saw {value}")
-    return value
+    return number
 
 
 def _magnitude(value: float) -> float:
-    if not _finite(value) >= 0:
+    number = _finite(value)
+    if number < 0:
         raise InvalidArgumentError("a magnitude is at least 0", why=f"saw {value}")
-    return float(value)
+    return number
 
 
 @register_feature

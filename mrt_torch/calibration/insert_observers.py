@@ -13,7 +13,8 @@ from mrt_torch.graph.stage import Stage, check_stage
 SUFFIX = "_observer"
 
 
-def insert_observers(module: fx.GraphModule, make: Callable[[], nn.Module]) -> tuple[fx.GraphModule, dict[str, nn.Module]]:
+def insert_observers(module: fx.GraphModule, make: Callable[[], nn.Module]
+                     ) -> tuple[fx.GraphModule, dict[str, nn.Module]]:
     """Observed graph and its observers by the name of the node they watch; the given module stays as it is.
 
         x ──> conv ──> relu     =>     x ──> o1 ──> conv ──> o2 ──> relu ──> o3

@@ -13,7 +13,7 @@ from torch import fx, nn
 
 from mrt_torch.errors import InvalidGraphError
 from mrt_torch.graph.facts import describe, set_facts
-from mrt_torch.graph.shapes import infer_value
+from mrt_torch.graph.shapes import infer_value, meta_tensor
 
 # What a node that replaces another keeps of it, so that messages can quote the user's own source line.
 INHERITED_META = ("stack_trace", "nn_module_stack", "from_node", "mrt")
@@ -22,7 +22,7 @@ INHERITED_META = ("stack_trace", "nn_module_stack", "from_node", "mrt")
 def sanitise(name: str) -> str:
     """A Python identifier made from any model's node name: other characters become ``_``."""
     identifier = re.sub(r"\W", "_", name, flags=re.ASCII)
-    unusable = not identifier or identifier[0].isdigit() or keyword.iskeyword(identifier)
+    unusable = not identifier or identifier[0].isdigit() or keyword.iskeyword(identifier) or identifier == "__debug__"
     return f"n_{identifier}" if unusable else identifier
 
 
@@ -41,6 +41,7 @@ class GraphEditor:
         self.module = module
         self.graph = module.graph
         self._like: fx.Node | None = None
+        self._repeats: dict[str, int] = {}  # how often a constant's name was taken, so that many alike stay fast
 
     @contextmanager
     def before(self, node: fx.Node) -> Iterator[GraphEditor]:
@@ -62,18 +63,23 @@ class GraphEditor:
             self._like = outer
 
     def input(self, name: str, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> fx.Node:
-        """A placeholder; axis 0 of ``shape`` is an example of the batch, which stays free."""
+        """A placeholder; axis 0 of ``shape`` is an example of the batch, which stays free.
+
+        Raises:
+            InvalidGraphError: the extents are beyond what a tensor can have.
+        """
+        value = meta_tensor(shape, dtype, f"input '{name}'")
         node = self.graph.placeholder(sanitise(name))
-        node.meta["val"] = torch.empty(tuple(shape), dtype=dtype, device="meta")
+        node.meta["val"] = value
         set_facts(node, source_name=name)
         return node
 
     def constant(self, name: str, tensor: torch.Tensor) -> fx.Node:
         """A buffer of the module and the get_attr node that reads it; ``name`` is made unique."""
-        attribute = sanitise(name)
-        counter = 1
+        attribute = base = sanitise(name)
         while hasattr(self.module, attribute):
-            attribute, counter = f"{sanitise(name)}_{counter}", counter + 1
+            self._repeats[base] = self._repeats.get(base, 0) + 1
+            attribute = f"{base}_{self._repeats[base]}"
         self.module.register_buffer(attribute, tensor.detach())
         node = self.graph.get_attr(attribute)
         node.meta["val"] = torch.empty_like(tensor, device="meta")

@@ -22,11 +22,12 @@ from mrt_torch.cvm import OPERATORS, Interval
 from mrt_torch.errors import InvalidArgumentError, InvalidFileError, MRTError
 from mrt_torch.graph.editor import empty_graph_module
 from mrt_torch.graph.facts import FACTS, NodeFacts, describe
-from mrt_torch.graph.shapes import refresh_values
+from mrt_torch.graph.shapes import infer_value, meta_tensor
 from mrt_torch.graph.stage import Stage, check_stage
 
 FORMAT = "mrt_torch 1"
 KEPT_META = ("stack_trace",)
+MOST_PARTS = 2 ** 15  # of all tensors that a graph splits; far above any network
 
 
 def _targets() -> dict[str, Any]:
@@ -64,18 +65,23 @@ def load_graph(path: str | os.PathLike[str], tensors_path: str | os.PathLike[str
     document, tensors = _read_document(path), _read_tensors(tensors_path)
     module, known = empty_graph_module(), _targets()
     nodes: dict[str, fx.Node] = {}
+    parts = 0
     try:
         stage = Stage(document["stage"])
         for entry in document["nodes"]:
-            nodes[_identifier(entry["name"])] = _read_node(entry, module, nodes, tensors, known)
+            node = nodes[_identifier(entry["name"])] = _read_node(entry, module, nodes, tensors, known)
+            parts += _announced_parts(node)
+            if parts > MOST_PARTS:
+                raise ValueError(f"the graph splits tensors into more than {MOST_PARTS} parts")
+            _infer(node, module)
         if [node.op for node in module.graph.nodes].index("output") != len(document["nodes"]) - 1:
             raise ValueError("the output is not the last node, or not the only one")
-        refresh_values(module)
         module.graph.lint()
         check_stage(module, stage)
         module.recompile()
     except MRTError as error:
-        raise InvalidFileError("the saved graph is not valid", where=str(path), why=str(error)) from error
+        raise InvalidFileError("the saved graph is not valid", where=str(path), why=str(error),
+                               remedy="save the model again") from error
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, AssertionError, RuntimeError,
             SyntaxError, MemoryError) as error:
         raise InvalidFileError("the saved graph cannot be read", where=str(path),
@@ -87,7 +93,8 @@ def _read_document(path: str | os.PathLike[str]) -> dict:
     try:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise InvalidFileError("the file cannot be read as JSON", where=str(path), why=str(error)) from error
+        raise InvalidFileError("the file cannot be read as JSON", where=str(path), why=str(error) or "it is nested too deeply",
+                               remedy="save the model again, or fetch the file again") from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise InvalidFileError("the file is no saved graph", where=str(path), why=f"expected format '{FORMAT}'",
                                remedy="load MXNet models by their -symbol.json and .params files")
@@ -189,12 +196,30 @@ def _read_node(entry: dict, module: fx.GraphModule, nodes: dict[str, fx.Node], t
     else:
         raise ValueError(f"unknown kind of node {op!r}")
     if op == "placeholder":
-        node.meta["val"] = torch.empty(tuple(entry["shape"]), dtype=_dtype(entry["dtype"]), device="meta")
+        node.meta["val"] = meta_tensor(entry["shape"], _dtype(entry["dtype"]), f"input '{target}'")
     if op == "get_attr":
         module.register_buffer(target, tensors[target])
     node.meta[FACTS] = _read_facts(entry["facts"])
     node.meta.update({key: str(value) for key, value in entry["meta"].items() if key in KEPT_META})
     return node
+
+
+def _infer(node: fx.Node, module: fx.GraphModule) -> None:
+    if node.op == "get_attr":
+        node.meta["val"] = torch.empty_like(getattr(module, node.target), device="meta")
+    elif node.op == "call_function":
+        node.meta["val"] = infer_value(node)
+    elif node.op == "output":
+        node.meta["val"] = fx.map_arg(node.args[0], lambda returned: returned.meta["val"])
+
+
+def _announced_parts(node: fx.Node) -> int:
+    """How many tensors a split makes: a few characters can announce more than fit into memory."""
+    if node.target not in (torch.ops.aten.split.Tensor, torch.ops.aten.chunk.default):
+        return 0
+    extents, number = node.args[0].meta["val"].shape, node.args[1]
+    length = extents[node.args[2] if len(node.args) > 2 else node.kwargs.get("dim", 0)]
+    return min(number, length) if node.target is torch.ops.aten.chunk.default else -(-length // max(number, 1))
 
 
 def _read_facts(written: Any) -> NodeFacts:

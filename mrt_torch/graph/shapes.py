@@ -8,7 +8,7 @@ shapes, which matters on graphs of a thousand nodes. The batch axis stays free b
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,19 @@ from mrt_torch.errors import InvalidGraphError
 from mrt_torch.graph.facts import describe
 
 SIGNATURE = "mrt_signature"
+
+
+def meta_tensor(shape: Sequence[int], dtype: torch.dtype, where: str) -> torch.Tensor:
+    """A tensor without values, for an input whose shape comes from a file or a user.
+
+    Raises:
+        InvalidGraphError: the extents are beyond what a tensor can have.
+    """
+    try:
+        return torch.empty(tuple(shape), dtype=dtype, device="meta")
+    except (RuntimeError, TypeError, OverflowError) as error:
+        raise InvalidGraphError("a tensor cannot have this shape", where=where, why=f"saw {tuple(shape)!r:.200}",
+                                remedy="give a shape of extents from 0 on whose product is below 2**63 bytes") from error
 
 
 def infer_value(node: fx.Node) -> Any:
@@ -32,7 +45,7 @@ def infer_value(node: fx.Node) -> Any:
         if node.op == "call_module":
             return arguments[0][0]
         return node.target(*arguments[0], **arguments[1])
-    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+    except (RuntimeError, ValueError, IndexError, TypeError, ArithmeticError) as error:
         seen = [tuple(n.meta["val"].shape) for n in node.all_input_nodes if isinstance(n.meta["val"], torch.Tensor)]
         raise InvalidGraphError(
             f"{node.target} refuses its arguments", where=describe(node),
@@ -86,8 +99,7 @@ def set_input_shapes(module: fx.GraphModule, input_shapes: Mapping[str, tuple[in
     """Give placeholders new example shapes and refresh everything that follows from them."""
     for node in module.graph.nodes:
         if node.op == "placeholder" and node.name in input_shapes:
-            node.meta["val"] = torch.empty(tuple(input_shapes[node.name]), dtype=node.meta["val"].dtype,
-                                           device="meta")
+            node.meta["val"] = meta_tensor(input_shapes[node.name], node.meta["val"].dtype, describe(node))
     refresh_values(module)
 
 

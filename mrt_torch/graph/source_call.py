@@ -122,6 +122,10 @@ class CanonicalForms:
                                            remedy="pass override=True to replace it")
             self._forms[name] = form
 
+    def unregister(self, name: str) -> None:
+        """Let the operator stay as it is."""
+        del self._forms[name]
+
     def get(self, target: Callable) -> CanonicalForm | None:
         """The form of an operator; None when it stays as it is."""
         name = str(target)

@@ -14,7 +14,7 @@ from mrt_torch.ops.scalar import DivScalar, MinusScalar, MulScalar, PlusScalar, 
 from mrt_torch.ops.shape import ExpandDims, Flatten, Reshape, Squeeze
 from mrt_torch.ops.slicing import Concat, Pad, Slice
 from mrt_torch.ops.softmax import Softmax
-from mrt_torch.ops.table import Activation, Exp, Sigmoid, Tanh
+from mrt_torch.ops.table import Activation, Elu, Exp, Sigmoid, Tanh
 from mrt_torch.ops.transformer import Transformer
 from mrt_torch.ops.transposition import Transpose, reverse_transpose
 
@@ -23,8 +23,9 @@ ElemwiseAdd, ElemwiseSub, ElemwiseMul = BroadcastAdd, BroadcastSub, BroadcastMul
 __all__ = [
     "TRANSFORMERS", "Abs", "Activation", "AdaptiveAveragePooling", "AveragePooling", "BatchNorm", "BroadcastAdd",
     "BroadcastDiv", "BroadcastMul", "BroadcastSub", "Clip", "Concat", "Convolution", "DivScalar", "Dropout",
-    "ElemwiseAdd", "ElemwiseMul", "ElemwiseSub", "Exp", "ExpandDims", "Flatten", "FullyConnected", "LeakyReLU", "Max",
-    "Maximum", "Mean", "Minimum", "MinusScalar", "MulScalar", "Negative", "Null", "Pad", "PlusScalar", "Pooling", "Relu",
-    "Reshape", "ReverseMinusScalar", "Sigmoid", "Slice", "Softmax", "Squeeze", "Sum", "Tanh", "Transformer",
-    "Transpose", "apply_pass", "register_pass", "register_transformer", "reverse_transpose",
+    "ElemwiseAdd", "ElemwiseMul", "ElemwiseSub", "Elu", "Exp", "ExpandDims", "Flatten", "FullyConnected",
+    "LeakyReLU", "Max", "Maximum", "Mean", "Minimum", "MinusScalar", "MulScalar", "Negative", "Null", "Pad",
+    "PlusScalar", "Pooling", "Relu", "Reshape", "ReverseMinusScalar", "Sigmoid", "Slice", "Softmax", "Squeeze",
+    "Sum", "Tanh", "Transformer", "Transpose", "apply_pass", "register_pass", "register_transformer",
+    "reverse_transpose",
 ]

@@ -16,6 +16,7 @@ from mrt_torch.quantization.context import QuantizationContext, Quantized
 
 # Leaves a bit for the sum with the products and one for the shift that follows.
 WIDEST_BIAS = 30
+LONE_BIAS = 16
 
 
 def quantize_weight_and_bias(context: QuantizationContext, x: fx.Node, weight: fx.Node, bias: fx.Node | None,
@@ -23,21 +24,22 @@ def quantize_weight_and_bias(context: QuantizationContext, x: fx.Node, weight: f
     """Integer nodes of Y = X * W + B and the scale of Y. (MRT's ``_quantize_xwb``.)
 
     X and W are requantized to ``bits`` bits, B = round(b * s_x * s_w). Where that would exceed 30 bits, as with
-    weights next to zero beside an ordinary bias, the weight's scale is lowered until it does not.
+    weights next to zero beside an ordinary bias, the weight's scale is lowered until it does not. Where X or W is
+    all zero, Y is the bias alone, which gets 16 bits: the scale of zeros is free.
     """
     quantized = context.requantize(x, bits)
     weight_scale = None
-    if bias is not None:
-        largest = float(context.tensor(bias).abs().max())
+    largest = 0.0 if bias is None else float(context.tensor(bias).abs().max())
+    if largest > 0:
         integers = context.parameter_scale(weight, bits) * quantized.scale * largest
-        if integers > precision_range(WIDEST_BIAS):
+        if quantized.value_range.magnitude == 0 or context.threshold(weight) == 0:
+            weight_scale = precision_range(LONE_BIAS) / (quantized.scale * largest)
+        elif integers > precision_range(WIDEST_BIAS):
             weight_scale = precision_range(WIDEST_BIAS) / (quantized.scale * largest)
     kernel = context.parameter(weight, bits, weight_scale)
     scale = quantized.scale * kernel.scale
     offset = None if bias is None else context.parameter(bias, WIDEST_BIAS, scale).node
     return quantized.node, kernel.node, offset, scale
-
-
 
 
 @register_pass("rewrite", "fuse_transpose", "prepare_for_compile", "compile")

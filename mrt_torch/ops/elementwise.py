@@ -9,7 +9,7 @@ from torch import fx
 
 from mrt_torch.cvm.interval import precision_range
 from mrt_torch.graph.editor import GraphEditor, shape_of
-from mrt_torch.graph.facts import facts_of
+from mrt_torch.graph.facts import facts_of, set_facts, source_name
 from mrt_torch.ops.registry import register_pass, register_transformer
 from mrt_torch.ops.transformer import Transformer
 from mrt_torch.ops.transposition import PERMUTE, sink_common_transpose
@@ -45,14 +45,27 @@ def _terms(op: fx.Node, context: QuantizationContext, bits: int) -> tuple[list[f
     if any(constants) and not all(constants):
         constant, activation = op.args if constants[0] else op.args[::-1]
         node, scale = context.value(activation)
-        precise = facts_of(node).value_range.precision >= bits
+        precise = bits <= facts_of(node).value_range.precision <= WIDEST_TERM
         if precise and context.threshold(constant) * scale <= precision_range(WIDEST_TERM):
             fixed = context.parameter(constant, WIDEST_TERM, scale).node
             return ([fixed, node] if constants[0] else [node, fixed]), scale
     return context.same_scale(op.args, bits)
 
 
-@register_pass("validate", "rewrite", "prepare_for_compile", "compile")
+def _scalar_operand(op: fx.Node, editor: GraphEditor) -> tuple[fx.Node, float, bool] | None:
+    """The tensor, the number and whether that stands left, where one operand is a constant of one element.
+
+    None where neither is, or where it gives the tensor more axes.
+    """
+    for constant, other in (op.args[::-1], op.args):
+        if constant.op == "get_attr" and other.op != "get_attr" and shape_of(op) == shape_of(other):
+            tensor = editor.tensor_of(constant)
+            if tensor.numel() == 1:
+                return other, float(tensor), constant is op.args[0]
+    return None
+
+
+@register_pass("validate", "calculate_ops", "prepare_for_compile", "compile")
 @register_transformer(aten.add.Tensor)
 class BroadcastAdd(BinaryTransformer):
     """X + B."""
@@ -60,13 +73,18 @@ class BroadcastAdd(BinaryTransformer):
     op_name = "broadcast_add"
     elementwise, broadcast = "elemwise_add", "broadcast_add"
 
+    def rewrite(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
+        """X + c where B is a constant of one element."""
+        found = _scalar_operand(op, editor)
+        return editor.call(aten.add.Scalar, found[0], found[1]) if found else op
+
     def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
         """Both at the scale of the larger threshold in 16 bits, then the integer sum."""
         nodes, scale = _terms(op, context, context.settings.operator_precision(self.op_name))
         return Quantized(context.call(self.elementwise if _same_shapes(op) else self.broadcast, *nodes), scale)
 
 
-@register_pass("validate", "rewrite", "prepare_for_compile", "compile")
+@register_pass("validate", "calculate_ops", "prepare_for_compile", "compile")
 @register_transformer(aten.sub.Tensor)
 class BroadcastSub(BroadcastAdd):
     """X - B."""
@@ -74,8 +92,15 @@ class BroadcastSub(BroadcastAdd):
     op_name = "broadcast_sub"
     elementwise, broadcast = "elemwise_sub", "broadcast_sub"
 
+    def rewrite(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
+        """X - c, or c - X, where the other is a constant of one element."""
+        found = _scalar_operand(op, editor)
+        if found is None:
+            return op
+        return editor.call(aten.rsub.Scalar if found[2] else aten.sub.Scalar, found[0], found[1])
 
-@register_pass("validate", "compile")
+
+@register_pass("validate", "calculate_ops", "compile")
 @register_transformer(aten.mul.Tensor, torch.ops.cvm.broadcast_mul.default)
 class BroadcastMul(BinaryTransformer):
     """X * B."""
@@ -83,13 +108,9 @@ class BroadcastMul(BinaryTransformer):
     op_name = "broadcast_mul"
 
     def rewrite(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
-        """A constant of one element that broadcasts nothing becomes a scalar, which costs nothing."""
-        for constant, other in (op.args, op.args[::-1]):
-            if constant.op == "get_attr" and other.op != "get_attr" and shape_of(op) == shape_of(other):
-                tensor = editor.tensor_of(constant)
-                if tensor.numel() == 1:
-                    return editor.call(aten.mul.Scalar, other, float(tensor))
-        return op
+        """A constant of one element becomes a scalar, which costs nothing."""
+        found = _scalar_operand(op, editor)
+        return editor.call(aten.mul.Scalar, found[0], found[1]) if found else op
 
     def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
         """Xq * Bq with scale s_x * s_b: 16 and 15 bits, so that the product may be shifted on all back ends."""
@@ -102,9 +123,12 @@ class BroadcastMul(BinaryTransformer):
         """A product that is proven to be zero becomes a parameter of zeros."""
         if facts_of(op).value_range.magnitude:
             return op
-        return editor.constant(f"{op.name}_zeros", torch.zeros(shape_of(op), dtype=torch.int32))
+        zeros = editor.constant(source_name(op), torch.zeros(shape_of(op), dtype=torch.int32))
+        set_facts(zeros, scale=facts_of(op).scale)
+        return zeros
 
 
+@register_pass("calculate_ops")
 @register_transformer(aten.div.Tensor)
 class BroadcastDiv(BinaryTransformer):
     """X / B for a constant B; gone after rewrite."""
@@ -121,23 +145,28 @@ class BroadcastDiv(BinaryTransformer):
     def rewrite(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
         """X * (1 / B), the reciprocal computed in float64."""
         divisor = editor.tensor_of(op.args[1])
-        reciprocal = divisor.to(torch.float64).reciprocal().to(divisor.dtype)
+        reciprocal = divisor.to(torch.float64).reciprocal().to(op.meta["val"].dtype)
         return editor.call(aten.mul.Tensor, op.args[0], editor.constant(f"{op.name}_reciprocal", reciprocal))
 
 
-@register_pass("validate", "rewrite", "prepare_for_compile", "compile")
+@register_pass("validate", "calculate_ops", "prepare_for_compile", "compile")
 @register_transformer(aten.maximum.default)
 class Maximum(BinaryTransformer):
     """max(X, B)."""
 
     op_name = "_maximum"
 
+    def rewrite(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
+        """A clip from c upwards where B is a constant c of one element."""
+        found = _scalar_operand(op, editor)
+        return editor.call(aten.clamp.default, found[0], found[1], None) if found else op
+
     def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
         nodes, scale = _terms(op, context, context.settings.operator_precision("broadcast_add"))
         return Quantized(context.call("broadcast_max", *nodes), scale)
 
 
-@register_pass("validate", "prepare_for_compile", "compile")
+@register_pass("validate", "calculate_ops", "prepare_for_compile", "compile")
 @register_transformer(aten.minimum.default)
 class Minimum(BinaryTransformer):
     """min(X, B); gone after rewrite."""
@@ -145,12 +174,15 @@ class Minimum(BinaryTransformer):
     op_name = "_minimum"
 
     def rewrite(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
-        """-max(-X, -B): the runtime has no minimum."""
+        """A clip up to c where B is a constant c of one element, else -max(-X, -B): the runtime has no minimum."""
+        found = _scalar_operand(op, editor)
+        if found:
+            return editor.call(aten.clamp.default, found[0], None, found[1])
         negated = [editor.call(aten.neg.default, node) for node in op.args]
         return editor.call(aten.neg.default, editor.call(aten.maximum.default, *negated))
 
 
-@register_pass("validate", "rewrite", "fuse_transpose", "prepare_for_compile", "compile")
+@register_pass("validate", "rewrite", "fuse_transpose", "calculate_ops", "prepare_for_compile", "compile")
 @register_transformer(aten.neg.default)
 class Negative(Transformer):
     """-X."""
@@ -162,7 +194,7 @@ class Negative(Transformer):
         return Quantized(context.call("negative", node), scale)
 
 
-@register_pass("validate", "rewrite", "fuse_transpose", "prepare_for_compile", "compile")
+@register_pass("validate", "rewrite", "fuse_transpose", "calculate_ops", "prepare_for_compile", "compile")
 @register_transformer(aten.abs.default)
 class Abs(Transformer):
     """abs(X)."""

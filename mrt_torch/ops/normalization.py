@@ -41,18 +41,34 @@ class BatchNorm(Transformer):
 
             sc = gamma / sqrt(var + eps);  W' = W * sc;  B' = beta + sc * (B - mean)
 
-        The existing bias is scaled too (the original forgot it). Otherwise Y = X * sc + (beta - sc * mean), with
-        constants of shape (1, C, 1, ...). Computed in float64.
+        The existing bias is scaled too (the original forgot it). A 1-D convolution, which is a 2-D one with its row
+        squeezed away, counts as a convolution. Otherwise Y = X * sc + (beta - sc * mean), with constants of shape
+        (1, C, 1, ...). Computed in float64.
         """
         scale, offset = _affine(op, editor)
         before = op.args[0]
-        if before.target in FOLDED_INTO and len(before.users) == 1 and before.args[1].op == "get_attr":
+        if _is_convolution_of_a_row(before):
+            folded = _fold(before.args[0], scale, offset, editor)
+            return editor.call(aten.squeeze.dims, folded, *before.args[1:])
+        # Channels are on axis 1, where those of a FullyConnected are only for tensors of two axes.
+        channels_match = before.target is not aten.linear.default or len(shape_of(op)) == 2
+        if before.target in FOLDED_INTO and channels_match and len(before.users) == 1 \
+                and before.args[1].op == "get_attr":
             return _fold(before, scale, offset, editor)
         shape = [1, -1] + [1] * (len(shape_of(op)) - 2)
         dtype = op.meta["val"].dtype
         factor = editor.constant(f"{source_name(op)}_scale", scale.reshape(shape).to(dtype))
         addend = editor.constant(f"{source_name(op)}_offset", offset.reshape(shape).to(dtype))
         return editor.call(aten.add.Tensor, editor.call(aten.mul.Tensor, before, factor), addend)
+
+
+def _is_convolution_of_a_row(node: fx.Node) -> bool:
+    """A squeeze of spatial axes behind a convolution with a constant weight, neither with another reader."""
+    if node.target is not aten.squeeze.dims or len(node.users) > 1 or len(shape_of(node)) != 3:
+        return False
+    source = node.args[0]
+    return source.target is aten.conv2d.default and len(source.users) == 1 and source.args[1].op == "get_attr" \
+        and shape_of(node)[:2] == shape_of(source)[:2] and 1 not in [axis % 4 for axis in node.args[1]]
 
 
 def _affine(op: fx.Node, editor: GraphEditor) -> tuple[torch.Tensor, torch.Tensor]:

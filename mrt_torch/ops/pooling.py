@@ -68,11 +68,23 @@ class Pooling(Transformer):
         return math.prod(shape_of(op)) * math.prod(self.window(op).kernel)
 
     def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
-        node, scale = context.value(op.args[0])
-        window = self.window(op)
-        return Quantized(context.call(
-            "max_pool2d", node, pool_size=list(window.kernel), strides=list(window.stride),
-            padding=list(window.padding), ceil_mode=window.ceil_mode), scale)
+        """One max_pool2d, or one for each axis where only one of them is rounded up.
+
+        Two things that torch does in ceil mode, the runtime refuses. A last window that would start in the padding is
+        dropped: such an axis is rounded down. A window may exceed the padded input: it is cut.
+        """
+        (node, scale), window = context.value(op.args[0]), self.window(op)
+        padded = [extent + 2 * padding for extent, padding in zip(shape_of(node)[2:], window.padding, strict=True)]
+        kernel = [min(pair) for pair in zip(window.kernel, padded, strict=True)]
+        ceil_mode = [(padded[axis] - kernel[axis]) // window.stride[axis] + 1 < shape_of(op)[2 + axis]
+                     for axis in (0, 1)]
+        for axes in [(0, 1)] if ceil_mode[0] == ceil_mode[1] else [(0,), (1,)]:
+            node = context.call(
+                "max_pool2d", node, pool_size=[kernel[axis] if axis in axes else 1 for axis in (0, 1)],
+                strides=[window.stride[axis] if axis in axes else 1 for axis in (0, 1)],
+                padding=[window.padding[axis] if axis in axes else 0 for axis in (0, 1)],
+                ceil_mode=ceil_mode[axes[0]])
+        return Quantized(node, scale)
 
 
 @register_pass("fuse_transpose")
@@ -149,9 +161,18 @@ class AdaptiveAveragePooling(Transformer):
             return f"adaptive pooling from {extents} to {outputs}: windows of unequal size have no integer form"
         return _not_four_axes(op)
 
+    def calculate_ops(self, op: fx.Node, **context: Any) -> int:
+        """One for each element that is summed, and one division for each mean."""
+        return math.prod(shape_of(op.args[0])) + math.prod(shape_of(op))
+
     def rewrite(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
-        """A mean over (2, 3) for size (1, 1), else plain average pooling with kernel = stride = extent / size."""
+        """A mean over (2, 3) for size (1, 1), else plain average pooling with kernel = stride = extent / size.
+
+        Where every window is one element it is the input.
+        """
         extents, outputs = shape_of(op.args[0])[2:], shape_of(op)[2:]
+        if extents == outputs:
+            return op.args[0]
         if outputs == (1, 1):
             return editor.call(aten.mean.dim, op.args[0], [2, 3], True)
         kernel = [extent // size for extent, size in zip(extents, outputs, strict=True)]

@@ -88,12 +88,12 @@ def quantize_sum(op: fx.Node, context: QuantizationContext, bits: int) -> tuple[
     """
     axes, keepdims = reduction_arguments(op)
     count = math.prod(shape_of(op.args[0])[axis] for axis in axes)
-    bits = min(bits, 31 - get_bit_cnt(count))
-    if bits < NARROWEST_TERM:
+    room = 31 - get_bit_cnt(count)
+    if room < NARROWEST_TERM:
         raise PrecisionError("a sum cannot fit 32 bits", where=describe(op),
-                             why=f"{count} terms leave {bits} bits for each, at least {NARROWEST_TERM} are needed",
+                             why=f"{count} terms leave {room} bits for each, at least {NARROWEST_TERM} are needed",
                              remedy="reduce in several steps, or split the model here")
-    node, scale = context.requantize(op.args[0], bits)
+    node, scale = context.requantize(op.args[0], min(bits, room))
     return Quantized(reduce_integers(context, "sum", node, axes, keepdims), scale), count
 
 

@@ -26,7 +26,7 @@ class ScalarTransformer(ElementwiseTransformer):
         return None if math.isfinite(op.args[1]) else f"its number is {op.args[1]}"
 
 
-@register_pass("prepare_for_compile", "compile")
+@register_pass("calculate_ops", "prepare_for_compile", "compile")
 @register_transformer(aten.mul.Scalar)
 class MulScalar(ScalarTransformer):
     """X * c."""
@@ -50,7 +50,24 @@ class MulScalar(ScalarTransformer):
         return Quantized(node, scale / abs(factor))
 
 
-@register_pass("prepare_for_compile", "compile")
+def beside_number(context: QuantizationContext, x: fx.Node, number: float) -> tuple[Quantized, int]:
+    """X at a scale s that suits a number too, and round(number * s), ties away from zero.
+
+    X keeps its scale; it is brought to 16 bits where it is coarser, or where X or the number would exceed 30 bits. Where
+    X is then below half a unit it counts as zero.
+    """
+    bits, quantized = context.settings.operator_precision("broadcast_add"), context.value(x)
+    fits = bits <= quantized.value_range.precision <= WIDEST_TERM
+    if not fits or abs(number) * quantized.scale > precision_range(WIDEST_TERM):
+        scale = scale_of(max(context.threshold(x), abs(number)), bits)
+        if context.threshold(x) * scale < 0.5:
+            quantized = Quantized(context.narrow(quantized.node, 1), scale)
+        else:
+            quantized = context.requantize(x, bits, scale)
+    return quantized, int(math.copysign(math.floor(abs(number) * quantized.scale + 0.5), number))
+
+
+@register_pass("calculate_ops", "prepare_for_compile", "compile")
 @register_transformer(aten.add.Scalar)
 class PlusScalar(ScalarTransformer):
     """X + c."""
@@ -61,19 +78,14 @@ class PlusScalar(ScalarTransformer):
         return op.args[0] if op.args[1] == 0 else op
 
     def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
-        """X + round(c * s); X is brought to 16 bits first where its own scale is coarser than that."""
-        bits = context.settings.operator_precision("broadcast_add")
-        number, quantized = float(op.args[1]), context.value(op.args[0])
-        coarse = quantized.value_range.precision < bits
-        if coarse or abs(number) * quantized.scale > precision_range(WIDEST_TERM):
-            scale = scale_of(max(context.threshold(op.args[0]), abs(number)), bits)
-            quantized = context.requantize(op.args[0], bits, scale)
-        integer = int(math.copysign(math.floor(abs(number) * quantized.scale + 0.5), number))
+        """X + round(c * s); see ``beside_number`` for s."""
+        quantized, integer = beside_number(context, op.args[0], float(op.args[1]))
         if integer == 0:
             return quantized
         return Quantized(context.call("broadcast_add", quantized.node, context.number(integer)), quantized.scale)
 
 
+@register_pass("calculate_ops")
 @register_transformer(aten.sub.Scalar)
 class MinusScalar(ScalarTransformer):
     """X - c; gone after rewrite."""
@@ -85,6 +97,7 @@ class MinusScalar(ScalarTransformer):
         return editor.call(aten.add.Scalar, op.args[0], -op.args[1])
 
 
+@register_pass("calculate_ops")
 @register_transformer(aten.rsub.Scalar)
 class ReverseMinusScalar(ScalarTransformer):
     """c - X; gone after rewrite."""
@@ -96,6 +109,7 @@ class ReverseMinusScalar(ScalarTransformer):
         return editor.call(aten.add.Scalar, editor.call(aten.neg.default, op.args[0]), op.args[1])
 
 
+@register_pass("calculate_ops")
 @register_transformer(aten.div.Scalar)
 class DivScalar(ScalarTransformer):
     """X / c; gone after rewrite."""

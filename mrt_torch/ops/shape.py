@@ -26,7 +26,7 @@ class ShapeTransformer(Transformer):
         return Quantized(context.call("reshape", quantized.node, shape=shape), quantized.scale)
 
 
-@register_pass("validate", "rewrite", "fuse_transpose", "prepare_for_compile", "compile")
+@register_pass("validate", "rewrite", "fuse_transpose", "calculate_ops", "prepare_for_compile", "compile")
 @register_transformer(aten.flatten.using_ints)
 class Flatten(ShapeTransformer):
     """Merge axes into one."""
@@ -40,7 +40,7 @@ class Flatten(ShapeTransformer):
         return super().quantize(op, context=context)
 
 
-@register_pass("validate", "rewrite", "fuse_transpose", "prepare_for_compile", "compile")
+@register_pass("validate", "rewrite", "fuse_transpose", "calculate_ops", "prepare_for_compile", "compile")
 @register_transformer(aten.reshape.default)
 class Reshape(ShapeTransformer):
     """Another shape for the same elements; -1 on axis 0 keeps the batch free."""
@@ -48,7 +48,7 @@ class Reshape(ShapeTransformer):
     op_name = "Reshape"
 
 
-@register_pass("validate", "rewrite", "fuse_transpose", "prepare_for_compile", "compile")
+@register_pass("validate", "rewrite", "fuse_transpose", "calculate_ops", "prepare_for_compile", "compile")
 @register_transformer(aten.unsqueeze.default)
 class ExpandDims(ShapeTransformer):
     """A new axis of extent 1."""
@@ -56,7 +56,7 @@ class ExpandDims(ShapeTransformer):
     op_name = "expand_dims"
 
 
-@register_pass("validate", "rewrite", "fuse_transpose", "prepare_for_compile", "compile")
+@register_pass("validate", "rewrite", "fuse_transpose", "calculate_ops", "prepare_for_compile", "compile")
 @register_transformer(aten.squeeze.dims)
 class Squeeze(ShapeTransformer):
     """Axes of extent 1 removed."""

@@ -10,6 +10,7 @@ from torch import fx
 
 from mrt_torch.graph.editor import GraphEditor, shape_of
 from mrt_torch.ops.registry import register_pass, register_transformer
+from mrt_torch.ops.scalar import beside_number
 from mrt_torch.ops.transformer import Transformer
 from mrt_torch.ops.transposition import PERMUTE, sink_common_transpose
 from mrt_torch.quantization.context import QuantizationContext, Quantized
@@ -36,7 +37,7 @@ def slice_bounds(op: fx.Node) -> tuple[int, int, int, int]:
     return axis, start, end, step
 
 
-@register_pass("fuse_transpose", "compile")
+@register_pass("fuse_transpose", "calculate_ops", "compile")
 @register_transformer(aten.slice.Tensor, torch.ops.cvm.strided_slice.default)
 class Slice(Transformer):
     """Part of one axis."""
@@ -65,7 +66,7 @@ class Slice(Transformer):
         return editor.call(op.target, *op.args, **{**op.kwargs, "end": ends})
 
 
-@register_pass("rewrite", "prepare_for_compile", "compile")
+@register_pass("rewrite", "calculate_ops", "prepare_for_compile", "compile")
 @register_transformer(aten.cat.default)
 class Concat(Transformer):
     """Tensors one after another along an axis."""
@@ -93,7 +94,7 @@ class Concat(Transformer):
         return Quantized(context.call("concatenate", nodes, axis=self.axis(op)), scale)
 
 
-@register_pass("rewrite", "fuse_transpose", "prepare_for_compile", "compile")
+@register_pass("rewrite", "fuse_transpose", "calculate_ops", "prepare_for_compile", "compile")
 @register_transformer(aten.constant_pad_nd.default)
 class Pad(Transformer):
     """A constant around any axis but the batch; negative amounts crop."""
@@ -111,12 +112,19 @@ class Pad(Transformer):
         value = op.args[2] if len(op.args) > 2 else 0
         if not math.isfinite(value):
             return f"it pads with {value}"
+        extents = shape_of(op.args[0])
+        if any(extents[axis] <= max(-before, 0) + max(-after, 0) for axis, before, after in self.amounts(op)):
+            return f"it crops an axis of {extents} completely"
         return "it pads the batch axis, which is free" if any(a[0] == 0 for a in self.amounts(op)) else None
 
     def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
-        """The runtime has no pad: a slice of extent 1 is clamped to zero, repeated and concatenated."""
-        (node, scale), value = context.value(op.args[0]), float(op.args[2]) if len(op.args) > 2 else 0.0
-        fill = int(math.copysign(math.floor(abs(value) * scale + 0.5), value))
+        """The runtime has no pad: a slice of extent 1 is clamped to zero, repeated and concatenated.
+
+        A value other than zero is added to the zeros; see ``beside_number`` for the scale.
+        """
+        value, fill, (node, scale) = float(op.args[2]) if len(op.args) > 2 else 0.0, 0, context.value(op.args[0])
+        if value:
+            (node, scale), fill = beside_number(context, op.args[0], value)
         for axis, before, after in self.amounts(op):
             extent = shape_of(node)[axis]
             if before < 0 or after < 0:

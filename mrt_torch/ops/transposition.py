@@ -22,7 +22,7 @@ def permutation_of(op: fx.Node) -> list[int]:
     return [axis % rank for axis in op.args[1]]
 
 
-@register_pass("validate", "rewrite", "prepare_for_compile", "compile")
+@register_pass("validate", "rewrite", "calculate_ops", "prepare_for_compile", "compile")
 @register_transformer(PERMUTE)
 class Transpose(Transformer):
     """Permutation of axes."""

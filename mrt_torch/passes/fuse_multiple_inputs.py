@@ -10,6 +10,7 @@ from torch import fx
 from mrt_torch.errors import InvalidGraphError
 from mrt_torch.graph.editor import GraphEditor, input_nodes, shape_of
 from mrt_torch.graph.facts import set_facts, source_name
+from mrt_torch.passes.names import claim_name
 
 aten = torch.ops.aten
 DATA = "data"
@@ -25,7 +26,7 @@ def fuse_multiple_inputs(module: fx.GraphModule) -> int:
     fixed it). Returns the number of inputs joined, 0 where there is one.
 
     Raises:
-        InvalidGraphError: the inputs differ in their batch.
+        InvalidGraphError: the inputs differ in their batch or in their type.
     """
     inputs = input_nodes(module.graph)
     if len(inputs) < 2:
@@ -36,6 +37,10 @@ def fuse_multiple_inputs(module: fx.GraphModule) -> int:
         raise InvalidGraphError("several inputs can be joined only when they share their batch axis",
                                 why=f"input shapes {dict(zip([source_name(n) for n in inputs], shapes, strict=True))}",
                                 remedy="give all inputs the same extent on axis 0")
+    types = {node.meta["val"].dtype for node in inputs}
+    if len(types) > 1:
+        raise InvalidGraphError("several inputs can be joined only when they share their type",
+                                why=f"saw {sorted(map(str, types))}", remedy="give all inputs as floats")
     sizes = [math.prod(shape[1:]) for shape in shapes]
     editor = GraphEditor(module)
     with editor.before(inputs[0]):
@@ -53,13 +58,18 @@ def fuse_multiple_inputs(module: fx.GraphModule) -> int:
 
 
 def name_input(module: fx.GraphModule) -> int:
-    """Rename the single input to ``data``; returns 1 when the name changed."""
-    node = input_nodes(module.graph)[0]
-    if node.name == DATA:
+    """Rename the single input to ``data``; returns 1 when the name changed.
+
+    Raises:
+        InvalidGraphError: there is no input.
+    """
+    inputs = input_nodes(module.graph)
+    if not inputs:
+        raise InvalidGraphError("the graph has no input", why="it computes a constant",
+                                remedy="check that the model reads its input")
+    node = inputs[0]
+    if node.name == DATA and node.target == DATA:
         return 0
-    for other in module.graph.nodes:
-        if other.name == DATA:
-            other._rename("data_node")
-    node._rename(DATA)
+    claim_name(node, DATA)
     node.target = DATA
     return 1

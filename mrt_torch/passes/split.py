@@ -13,6 +13,7 @@ from mrt_torch.graph.editor import INHERITED_META, GraphEditor, empty_graph_modu
 from mrt_torch.graph.facts import source_name
 from mrt_torch.graph.runner import copy_graph_module, finish
 from mrt_torch.graph.stage import Stage
+from mrt_torch.passes.names import claim_name
 
 MergeCallback = Callable[[fx.Node, fx.GraphModule], fx.Node | None]
 
@@ -61,8 +62,7 @@ def _cut_top(top: fx.GraphModule, order: Sequence[str], stage: Stage) -> None:
         with editor.before(first):
             new = editor.input(source_name(old), shape_of(old), old.meta["val"].dtype)
         old.replace_all_uses_with(new)
-        old._rename(f"{name}_cut")
-        new._rename(name)
+        claim_name(new, name)
         new.target = name
     top.graph.eliminate_dead_code()
     for node in old_inputs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections import defaultdict
 
 from torch import fx
@@ -16,11 +17,16 @@ MOST_AXES = 6
 
 def unsupported(module: fx.GraphModule) -> list[str]:
     """One line for each operator without a Transformer (count, first node, nearest one), and for each node refused."""
+    return [line for _, line in _problems(module)]
+
+
+def _problems(module: fx.GraphModule) -> list[tuple[fx.Node, str]]:
     editor = GraphEditor(module)
     unknown: dict[object, list[fx.Node]] = defaultdict(list)
     reasons = []
     for node in module.graph.nodes:
-        if node.op != "call_function":
+        # An item of a tuple is judged by the operator that makes the tuple.
+        if node.op != "call_function" or node.target is operator.getitem:
             continue
         if node.target not in TRANSFORMERS:
             unknown[node.target].append(node)
@@ -29,11 +35,12 @@ def unsupported(module: fx.GraphModule) -> list[str]:
         if reason is None and len(shape_of(node)) > MOST_AXES:
             reason = f"it has {len(shape_of(node))} axes; the runtime takes {MOST_AXES} at most"
         if reason:
-            reasons.append(f"{describe(node)}: {reason}")
+            reasons.append((node, f"{describe(node)}: {reason}"))
     for target, nodes in unknown.items():
         nearest = TRANSFORMERS.nearest(target)
         times = "once" if len(nodes) == 1 else f"{len(nodes)} times"
-        reasons.append(f"{target}, {times}, first at {describe(nodes[0])}" + (f"; {nearest}" if nearest else ""))
+        hint = f"; {nearest}" if nearest else ""
+        reasons.append((nodes[0], f"{target}, {times}, first at {describe(nodes[0])}{hint}"))
     return reasons
 
 
@@ -43,9 +50,10 @@ def validate(module: fx.GraphModule) -> int:
     Raises:
         UnsupportedOperatorError: lists all that cannot, each with its reason.
     """
-    reasons = unsupported(module)
-    if reasons:
+    problems = _problems(module)
+    if problems:
         raise UnsupportedOperatorError(
-            "the model holds operators that cannot be quantized", why="\n    ".join(["", *reasons]),
+            "the model holds operators that cannot be quantized", where=f"{describe(problems[0][0])} is the first",
+            why="\n    ".join(["", *(line for _, line in problems)]),
             remedy="split the model before them (Model.split), or register a Transformer for them")
     return 0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+from mrt_torch.errors import InvalidArgumentError
 from mrt_torch.serialized_value import SerializedValue, ValueRegistry
 
 BUFFERS = ValueRegistry("buffer")
@@ -22,6 +25,23 @@ class Buffer(SerializedValue):
         return [self.name, *self._values]
 
 
+def _number(value: float) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidArgumentError("a buffer holds numbers", why=f"saw {value!r}") from error
+    if not math.isfinite(number):
+        raise InvalidArgumentError("a buffer holds finite numbers", why=f"saw {value}")
+    return number
+
+
+def _scale(value: float) -> float:
+    number = _number(value)
+    if number <= 0:
+        raise InvalidArgumentError("a scale is positive", why=f"saw {value}")
+    return number
+
+
 @register_buffer_type
 class SBuffer(Buffer):
     """One scale: integer = round(float * scale)."""
@@ -29,7 +49,7 @@ class SBuffer(Buffer):
     name = "Scale"
 
     def __init__(self, scale: float):
-        super().__init__(float(scale))
+        super().__init__(_scale(scale))
 
 
 @register_buffer_type
@@ -39,7 +59,9 @@ class SLBuffer(Buffer):
     name = "ScaleList"
 
     def __init__(self, *scales: float):
-        super().__init__(*(float(scale) for scale in scales))
+        super().__init__(*map(_scale, scales))
+        if not scales:
+            raise InvalidArgumentError("SLBuffer needs at least one channel")
 
     def get(self) -> tuple[float, ...]:
         return self._values
@@ -52,4 +74,4 @@ class SZBuffer(Buffer):
     name = "ScaleZpoint"
 
     def __init__(self, scale: float, zero_point: float):
-        super().__init__(float(scale), float(zero_point))
+        super().__init__(_scale(scale), _number(zero_point))

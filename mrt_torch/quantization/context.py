@@ -9,15 +9,17 @@ import torch
 from torch import fx
 
 from mrt_torch.cvm import OPERATORS, Interval, analyse_node, bits_for, call_of
-from mrt_torch.errors import CalibrationError, PrecisionError
+from mrt_torch.errors import CalibrationError, InvalidArgumentError, PrecisionError
 from mrt_torch.graph.editor import GraphEditor, empty_graph_module, tensor_of
 from mrt_torch.graph.facts import describe, facts_of, set_facts, source_name
 from mrt_torch.quantization.precision import get_bit, int_realize
 from mrt_torch.quantization.precision import scale as scale_of
-from mrt_torch.quantization.requantize import PRODUCT_BITS, Rescaling, choose_rescaling
+from mrt_torch.quantization.requantize import (
+    PRODUCT_BITS, RequantizationRule, Rescaling, check_rescaling, choose_rescaling)
 from mrt_torch.quantization.settings import QuantizationSettings
 
 WIDEST_PARAMETER = 31
+LARGEST_MISMATCH = 2.0 ** -10  # of the scales of tensors that are added
 
 
 class Quantized(NamedTuple):
@@ -49,11 +51,13 @@ class QuantizationContext:
         editor: writes into the integer graph.
     """
 
-    def __init__(self, module: fx.GraphModule, thresholds: Mapping[str, float], settings: QuantizationSettings):
+    def __init__(self, module: fx.GraphModule, thresholds: Mapping[str, float], settings: QuantizationSettings,
+                 requantization: RequantizationRule = choose_rescaling):
         self.module = module
         self.settings = settings
         self.editor = GraphEditor(empty_graph_module())
         self._thresholds = thresholds
+        self._requantization = requantization
         self._values: dict[fx.Node, Quantized] = {}
         self._requantized: dict[tuple, Quantized] = {}
         self._single_constants: dict[int, fx.Node] = {}
@@ -174,7 +178,7 @@ class QuantizationContext:
         ratio = scale / quantized.scale
         if ratio == 1.0:
             return Quantized(self.narrow(quantized.node, bits), scale)
-        rescaling = choose_rescaling(ratio, width, bits, self.settings.shift_bits)
+        rescaling = check_rescaling(self._requantization(ratio, width, bits, self.settings.shift_bits), width)
         return Quantized(self._multiply_and_shift(quantized.node, rescaling, bits), quantized.scale * rescaling.ratio)
 
     def _multiply_and_shift(self, node: fx.Node, rescaling: Rescaling, bits: int) -> fx.Node:
@@ -202,4 +206,11 @@ class QuantizationContext:
             if all(self.value(n).precision <= bits for n in activations):
                 return [self.value(n).node for n in float_nodes], scales.pop()
         scale = scale_of(max(self.threshold(n) for n in float_nodes), bits)
-        return [self.requantize(n, bits, scale).node for n in float_nodes], scale
+        requantized = [self.requantize(n, bits, scale) for n in float_nodes]
+        for float_node, quantized in zip(float_nodes, requantized, strict=True):
+            mismatch = abs(quantized.scale / scale - 1)
+            if mismatch > LARGEST_MISMATCH and mismatch * self.threshold(float_node) * scale > 1:
+                raise InvalidArgumentError("the requantization rule misses a scale that tensors share",
+                                           where=describe(float_node), why=f"wanted {scale}, saw {quantized.scale}",
+                                           remedy="let the rule meet the ratio within 2**-10")
+        return [quantized.node for quantized in requantized], scale

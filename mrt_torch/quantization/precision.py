@@ -15,7 +15,7 @@ ArrayLike = torch.Tensor | np.ndarray | float | int
 
 def get_bit(value: ArrayLike) -> int:
     """Precision in bits that holds ``|value|`` (of an array: its largest): ``ceil(log2(|x| + 1)) + 1``."""
-    magnitude = float(_largest_magnitude(value))
+    magnitude = _largest_magnitude(value)
     if not math.isfinite(magnitude):
         raise PrecisionError("no precision holds a value that is not finite", why=f"saw {magnitude}")
     return bits_for(math.ceil(magnitude))
@@ -30,16 +30,19 @@ def get_bit_cnt(count: int) -> int:
 
 def get_range(precision: int) -> int:
     """Largest magnitude of a symmetric precision: ``2**(precision - 1) - 1``."""
-    if not isinstance(precision, int) or precision < 1:
+    if isinstance(precision, bool) or not isinstance(precision, (int, np.integer)) or precision < 1:
         raise InvalidArgumentError("a precision is an integer of at least 1 bit", why=f"saw {precision!r}")
-    return precision_range(precision)
+    return precision_range(int(precision))
 
 
 def scale(threshold: float, precision: int) -> float:
     """Scale that maps ``threshold`` to the top of the range: ``range / threshold``, 1 for a zero threshold."""
     if not threshold >= 0 or not math.isfinite(threshold):
         raise InvalidArgumentError("a threshold is a finite number of at least 0", why=f"saw {threshold!r}")
-    return 1.0 if threshold == 0 else get_range(precision) / threshold
+    value = 1.0 if threshold == 0 else get_range(precision) / float(threshold)
+    if not math.isfinite(value):
+        raise InvalidArgumentError("a threshold is too small for a finite scale", why=f"saw {threshold!r}")
+    return value
 
 
 def round_half_away(data: torch.Tensor) -> torch.Tensor:
@@ -49,9 +52,17 @@ def round_half_away(data: torch.Tensor) -> torch.Tensor:
 
 
 def int_realize(data: ArrayLike, precision: int) -> torch.Tensor:
-    """Nearest integers (ties away from zero) clamped to ``precision`` bits; float64 in, int32 out, same shape."""
+    """Nearest integers (ties away from zero) clamped to ``precision <= 32`` bits; float64 in, int32 out, same shape.
+
+    Raises:
+        InvalidArgumentError: a NaN, which is near no integer, or a precision that int32 cannot hold.
+    """
     bound = get_range(precision)
+    if precision > 32:
+        raise InvalidArgumentError("integers have 32 bits at most", why=f"saw a precision of {precision}")
     values = torch.as_tensor(data).to(torch.float64)
+    if not values.is_meta and bool(torch.isnan(values).any()):
+        raise InvalidArgumentError("NaN cannot be made an integer", remedy="check the data and its preprocessing")
     return round_half_away(values).clamp(-bound, bound).to(torch.int32)
 
 
@@ -73,8 +84,13 @@ def cvm_float(number: float, bits: int = 24) -> tuple[int, int]:
     return frac, exponent
 
 
-def _largest_magnitude(value: ArrayLike) -> float:
+def _largest_magnitude(value: ArrayLike) -> float | int:
+    """From both extremes, not from ``abs``: that of the lowest integer of a type overflows."""
     if isinstance(value, torch.Tensor):
-        return value.abs().max().item() if value.numel() else 0.0
-    array = np.abs(np.asarray(value))
-    return array.max() if array.size else 0.0
+        extremes = [value.min().item(), value.max().item()] if value.numel() else [0]
+    elif isinstance(value, int):
+        extremes = [value]
+    else:
+        array = np.asarray(value)
+        extremes = [array.min().item(), array.max().item()] if array.size else [0]
+    return math.nan if any(map(math.isnan, extremes)) else max(map(abs, extremes))

@@ -8,6 +8,7 @@ from torch import fx
 
 from mrt_torch.calibration.features import AFeature, Feature
 from mrt_torch.cvm.interval import Interval
+from mrt_torch.errors import InvalidArgumentError
 from mrt_torch.quantization import precision as numbers
 from mrt_torch.quantization.buffers import SBuffer
 from mrt_torch.quantization.context import QuantizationContext
@@ -37,7 +38,10 @@ class USQuantizer(Quantizer):
     """Uniform symmetric: integers in +-(2**(prec - 1) - 1), one scale, zero is zero."""
 
     def sample(self, data: torch.Tensor | np.ndarray) -> AFeature:
-        return AFeature(float(torch.as_tensor(data).abs().max()))
+        values = torch.as_tensor(data)
+        if values.numel() == 0:
+            raise InvalidArgumentError("an empty tensor has no feature")
+        return AFeature(float(values.to(torch.float64).abs().max()))
 
     def get_range(self, prec: int) -> tuple[int, int]:
         bound = numbers.get_range(prec)
@@ -60,5 +64,3 @@ class USQuantizer(Quantizer):
         """Emit the integers of a float node, parameter or activation: ``(node, precision, buffer)``."""
         quantized = context.requantize(node, oprec, oscale)
         return quantized.node, quantized.precision, SBuffer(quantized.scale)
-
-

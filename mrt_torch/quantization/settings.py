@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
@@ -12,7 +13,7 @@ from mrt_torch.errors import InvalidArgumentError
 # a table operator affords 12 (4095 entries), a sum 16, because nothing but 32 bits binds them.
 DEFAULT_OPERATOR_PRECISIONS: Mapping[str, int] = MappingProxyType({
     "Convolution": 8, "FullyConnected": 8, "batch_dot": 8,
-    "sigmoid": 12, "tanh": 12, "exp": 12, "softmax": 12, "sum": 16, "mean": 16,
+    "sigmoid": 12, "tanh": 12, "exp": 12, "elu": 12, "softmax": 12, "sum": 16, "mean": 16,
     "broadcast_add": 16, "broadcast_sub": 16, "elemwise_add": 16, "elemwise_sub": 16,
     "broadcast_mul": 16, "elemwise_mul": 16, "Concat": 16, "Embedding": 16, "slice_like": 16,
 })
@@ -43,18 +44,19 @@ class QuantizationSettings:
         if self.output_precision is not None:
             _check_bits("output_precision", self.output_precision, 2, 31)
         for operator, bits in self.operator_precisions.items():
-            if operator not in DEFAULT_OPERATOR_PRECISIONS:
+            known = DEFAULT_OPERATOR_PRECISIONS.keys() | _table_operators()
+            if operator not in known:
                 raise InvalidArgumentError(f"'{operator}' has no input precision to set",
-                                           remedy=f"choose one of {sorted(DEFAULT_OPERATOR_PRECISIONS)}")
+                                           remedy=f"choose one of {sorted(known)}")
             _check_bits(f"the input precision of {operator}", bits, 2, min(DEFAULT_OPERATOR_PRECISIONS[operator], 8)
                         if operator in ("Convolution", "FullyConnected", "batch_dot") else 24)
-        if not self.softmax_lambd > 0:
-            raise InvalidArgumentError("softmax_lambd is positive", why=f"saw {self.softmax_lambd!r}")
+        if not (self.softmax_lambd > 0 and math.isfinite(self.softmax_lambd)):
+            raise InvalidArgumentError("softmax_lambd is a positive finite number", why=f"saw {self.softmax_lambd!r}")
         _check_bits("shift_bits", self.shift_bits, 1, 16)
 
-    def operator_precision(self, operator: str) -> int:
-        """Bits to which the inputs of an operator are requantized."""
-        return self.operator_precisions.get(operator, DEFAULT_OPERATOR_PRECISIONS[operator])
+    def operator_precision(self, operator: str, default: int = 16) -> int:
+        """Bits to which the inputs of an operator are requantized; ``default`` where the table has none for it."""
+        return self.operator_precisions.get(operator, DEFAULT_OPERATOR_PRECISIONS.get(operator, default))
 
     def to_json(self) -> dict:
         """A JSON object that ``from_json`` reads back."""
@@ -63,7 +65,21 @@ class QuantizationSettings:
 
     @classmethod
     def from_json(cls, values: Mapping) -> QuantizationSettings:
-        return cls(**{**values, "restore": frozenset(values.get("restore", ()))})
+        """The settings that ``to_json`` wrote.
+
+        Raises:
+            InvalidArgumentError: not such an object, or a value out of range.
+        """
+        try:
+            return cls(**{**values, "restore": frozenset(values.get("restore", ()))})
+        except (TypeError, AttributeError) as error:
+            raise InvalidArgumentError("the settings are not those of to_json", why=str(error)) from error
+
+
+def _table_operators() -> set[str]:
+    """Names of the registered operators that bring their own default precision."""
+    from mrt_torch.ops.registry import TRANSFORMERS  # the operators import the context, which imports this module
+    return {transformer.op_name for _, transformer in TRANSFORMERS if hasattr(transformer, "input_precision")}
 
 
 def _check_bits(what: str, bits: int, low: int, high: int) -> None:

@@ -43,7 +43,7 @@ def measure(network: Network) -> list[str]:
     integer_outputs = answers(integer, pictures.evaluation)
     exact, approximate = torch.cat(float_outputs, 1), torch.cat(integer_outputs, 1)
     noise = 10 * torch.log10((exact ** 2).sum() / ((exact - approximate) ** 2).sum())
-    cosine = torch.nn.functional.cosine_similarity(exact, approximate).mean()
+    cosine = ((exact * approximate).sum(1) / (exact.norm(dim=1) * approximate.norm(dim=1))).mean()
     right, answer = float_outputs[-1].argmax(1), integer_outputs[-1].argmax(1)
     agreement = 100 * (right == answer).double().mean()
     nodes = [node for node in integer.module.graph.nodes if node.op == "call_function"]

@@ -7,6 +7,7 @@ from torch import fx
 
 from bridges.mxnet.node_view import NodeView
 from bridges.mxnet.registry import register_converter
+from mrt_torch.graph.canonical_forms.activation import SELU_ALPHA, SELU_SCALE
 
 aten = torch.ops.aten
 
@@ -57,7 +58,7 @@ def convert_hard_sigmoid(view: NodeView) -> fx.Node:
 
 @register_converter("LeakyReLU", parameters=("gamma",))
 def convert_leaky_relu(view: NodeView) -> fx.Node:
-    """leaky, prelu and rrelu (in inference: the mean slope); elu, selu and gelu are refused.
+    """leaky, prelu, rrelu (in inference: the mean slope), elu and selu; gelu is refused.
 
     prelu with one slope per channel is relu(x) - slope * relu(-x).
     """
@@ -71,7 +72,11 @@ def convert_leaky_relu(view: NodeView) -> fx.Node:
         return view.call(aten.leaky_relu.default, view.inputs[0], (low + high) / 2)
     if kind == "prelu":
         return _convert_prelu(view)
-    raise view.unsupported(f"act_type is {kind}; leaky, prelu and rrelu are supported")
+    if kind == "elu":
+        return view.call(aten.elu.default, view.inputs[0], attributes.real("slope", 0.25), 1.0, 1.0)
+    if kind == "selu":
+        return view.call(aten.elu.default, view.inputs[0], SELU_ALPHA, SELU_SCALE, 1.0)
+    raise view.unsupported(f"act_type is {kind}; elu, leaky, prelu, rrelu and selu are supported")
 
 
 def _convert_prelu(view: NodeView) -> fx.Node:

@@ -31,4 +31,8 @@ def convert_filled(view: NodeView) -> fx.Node:
         raise view.unsupported(f"its shape is {shape}; positive numbers are expected")
     number = {"_zeros": 0.0, "_ones": 1.0}.get(view.operator)
     number = view.attributes.real("value") if number is None else number
-    return view.constant(torch.full(shape, number, dtype=view.dtype), "value")
+    try:
+        value = torch.tensor(number, dtype=view.dtype).expand(shape)  # one number in memory, whatever the shape
+    except (RuntimeError, TypeError, OverflowError) as error:
+        raise view.invalid(f"its shape is {shape}: no tensor is as large") from error
+    return view.constant(value, "value")

@@ -40,11 +40,11 @@ def convert_pooling(view: NodeView) -> fx.Node:
 
 @register_converter("_contrib_AdaptiveAvgPooling2D")
 def convert_adaptive_average_pooling(view: NodeView) -> fx.Node:
-    """The average of each channel; other output sizes than 1 are refused."""
-    size = view.attributes.integers("output_size", ())
-    if any(length != 1 for length in size):
-        raise view.unsupported(f"output_size is {size}; 1 is supported")
-    return _convert_global(view, "avg", 2)
+    """The average over windows that cover the input; no size means 1, one number stands for both axes."""
+    size = list(view.attributes.integers("output_size", ())) or [1]
+    if len(view.shape()) != 4 or len(size) > 2 or any(length < 1 for length in size):
+        raise view.invalid(f"output_size is {tuple(size)} for the input shape {view.shape()}")
+    return view.call(aten.adaptive_avg_pool2d.default, view.inputs[0], size * 2 if len(size) == 1 else size)
 
 
 def _convert_global(view: NodeView, kind: str, rank: int) -> fx.Node:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import fx
 
@@ -34,7 +36,7 @@ def convert_slice(view: NodeView) -> fx.Node:
 
 
 @register_converter("SliceChannel", "split")
-def convert_slice_channel(view: NodeView) -> tuple[fx.Node, ...]:
+def convert_slice_channel(view: NodeView) -> dict[int, fx.Node]:
     """``num_outputs`` equal slices along ``axis`` (1 by default), which ``squeeze_axis`` removes."""
     attributes = view.attributes
     axis = view.axis(attributes.integer("axis", 1))
@@ -45,41 +47,45 @@ def convert_slice_channel(view: NodeView) -> tuple[fx.Node, ...]:
     squeeze = attributes.boolean("squeeze_axis", False)
     if squeeze and size != 1:
         raise view.invalid(f"squeeze_axis needs slices of length 1; they have {size}")
-    starts = range(0, length, size)
-    return _split(view, axis, [(start, start + size) for start in starts], squeeze)
+    return _split(view, axis, range(0, length, size), range(size, length + 1, size), squeeze)
 
 
 @register_converter("_split_v2")
-def convert_split(view: NodeView) -> tuple[fx.Node, ...]:
+def convert_split(view: NodeView) -> dict[int, fx.Node]:
     """Slices along ``axis`` that begin at ``indices``, or ``sections`` equal ones."""
     attributes = view.attributes
     axis = view.axis(attributes.integer("axis", 1))
     length, sections = view.shape()[axis], attributes.integer("sections", 0)
+    squeeze = attributes.boolean("squeeze_axis", False)
     if sections:
         if sections < 0 or length % sections:
             raise view.invalid(f"axis {axis} of length {length} does not divide into {sections} sections")
-        starts = tuple(range(0, length, length // sections))
+        size = length // sections
+        starts, ends = range(0, length, size), range(size, length + 1, size)
+        longest = size
     else:
         starts = attributes.integers("indices")
-    ends = (*starts[1:], length)
-    if not starts or any(not 0 <= start < end <= length for start, end in zip(starts, ends)):
-        raise view.invalid(f"indices {starts} do not divide axis {axis} of length {length}")
-    squeeze = attributes.boolean("squeeze_axis", False)
-    if squeeze and any(end - start != 1 for start, end in zip(starts, ends)):
+        ends = (*starts[1:], length)
+        if not starts or any(not 0 <= start < end <= length for start, end in zip(starts, ends)):
+            raise view.invalid(f"indices {starts} do not divide axis {axis} of length {length}")
+        longest = max(end - start for start, end in zip(starts, ends))
+    if squeeze and longest != 1:
         raise view.invalid("squeeze_axis needs slices of length 1")
-    return _split(view, axis, list(zip(starts, ends)), squeeze)
+    return _split(view, axis, starts, ends, squeeze)
 
 
-def _split(view: NodeView, axis: int, ranges: list[tuple[int, int]], squeeze: bool) -> tuple[fx.Node, ...]:
-    outputs = []
-    for position, (begin, end) in enumerate(ranges):
-        output = position if len(ranges) > 1 else None
+def _split(view: NodeView, axis: int, starts: Sequence[int], ends: Sequence[int], squeeze: bool) -> dict[int, fx.Node]:
+    """The slices that something reads: a short text can announce more of them than fit into memory."""
+    outputs = {}
+    for position in sorted(position for position in view.outputs_read if position < len(starts)):
+        begin, end = starts[position], ends[position]
+        output = position if len(starts) > 1 else None
         if not squeeze:
-            outputs.append(view.call(aten.slice.Tensor, view.inputs[0], axis, begin, end, 1, output=output))
+            outputs[position] = view.call(aten.slice.Tensor, view.inputs[0], axis, begin, end, 1, output=output)
             continue
         part = view.step(aten.slice.Tensor, view.inputs[0], axis, begin, end, 1)
-        outputs.append(view.call(aten.squeeze.dims, part, [axis], output=output))
-    return tuple(outputs)
+        outputs[position] = view.call(aten.squeeze.dims, part, [axis], output=output)
+    return outputs
 
 
 def _slice(view: NodeView, parts: list[Part]) -> fx.Node:

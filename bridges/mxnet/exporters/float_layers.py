@@ -84,11 +84,12 @@ def write_average_pool(view: FloatCall) -> Entry:
     return view.result("_div_scalar", total, scalar=float(divisor))
 
 
-def write_global_average(view: FloatCall) -> Entry:
-    """Global Pooling; other output sizes than 1 are refused."""
+def write_adaptive_average(view: FloatCall) -> Entry:
+    """Global Pooling for the size 1, adaptive pooling for others."""
     view.require_rank(4)
-    view.require(view.pair("output_size") == (1, 1), f"output_size is {view.arguments['output_size']}")
-    return view.result("Pooling", *view.inputs, kernel=(1, 1), global_pool=True, pool_type="avg")
+    if view.output_shape[2:] == (1, 1):
+        return view.result("Pooling", *view.inputs, kernel=(1, 1), global_pool=True, pool_type="avg")
+    return view.result("_contrib_AdaptiveAvgPooling2D", *view.inputs, output_size=view.output_shape[2:])
 
 
 def _activation(kind: str) -> Callable[[FloatCall], Entry]:
@@ -98,6 +99,17 @@ def _activation(kind: str) -> Callable[[FloatCall], Entry]:
 def write_leaky_relu(view: FloatCall) -> Entry:
     """LeakyReLU."""
     return view.result("LeakyReLU", *view.inputs, act_type="leaky", slope=view.arguments["negative_slope"])
+
+
+def write_elu(view: FloatCall) -> Entry:
+    """LeakyReLU of the type elu: scale / s * elu(s * x) with the slope alpha * s, for the input scale s."""
+    alpha, scale, inner = (float(view.arguments[name]) for name in ("alpha", "scale", "input_scale"))
+    view.require(inner != 0, "its input_scale is 0")
+    if scale == inner == 1:
+        return view.result("LeakyReLU", *view.inputs, act_type="elu", slope=alpha)
+    data = view.inputs[0] if inner == 1 else view.part("scaled", "_mul_scalar", *view.inputs, scalar=inner)
+    curve = view.part("elu", "LeakyReLU", data, act_type="elu", slope=alpha * inner)
+    return view.result("_mul_scalar", curve, scalar=scale / inner)
 
 
 def write_dropout(view: FloatCall) -> Entry:
@@ -114,8 +126,9 @@ def write_softmax(view: FloatCall) -> Entry:
 LAYER_WRITERS: Mapping[object, Callable[[FloatCall], Entry]] = {
     aten.conv2d.default: write_convolution, aten.linear.default: write_linear,
     aten.batch_norm.default: write_batch_norm, aten.max_pool2d.default: write_max_pool,
-    aten.avg_pool2d.default: write_average_pool, aten.adaptive_avg_pool2d.default: write_global_average,
+    aten.avg_pool2d.default: write_average_pool, aten.adaptive_avg_pool2d.default: write_adaptive_average,
     aten.relu.default: _activation("relu"), aten.sigmoid.default: _activation("sigmoid"),
     aten.tanh.default: _activation("tanh"), aten.leaky_relu.default: write_leaky_relu,
+    aten.elu.default: write_elu,
     aten.dropout.default: write_dropout, aten.softmax.int: write_softmax,
 }

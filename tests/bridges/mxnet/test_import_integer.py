@@ -104,7 +104,7 @@ def test_operators_of_float_models_are_listed():
     nodes = (*symbol.nodes, SymbolNode("Activation", "a", {"act_type": "relu"}, ((1, 0),)),
              SymbolNode("BatchNorm", "b", {}, ((2, 0),)), SymbolNode("BatchNorm", "c", {}, ((3, 0),)))
     with pytest.raises(UnsupportedOperatorError,
-                       match=re.escape("Activation (node 'a'), BatchNorm (node 'b')")):
+                       match=re.escape("Activation: 1 node, first 'a'\n    BatchNorm: 2 nodes, first 'b'")):
         import_integer(Symbol(nodes, ((4, 0),)), params)
 
 

@@ -34,6 +34,13 @@ def test_leaky_relu_equals_mxnet(mxnet, attributes):
     assert targets(compare(mxnet, symbol, data=(0, 3, 4, 5))) == ["leaky_relu"]
 
 
+@pytest.mark.parametrize("attributes", [dict(act_type="elu"), dict(act_type="elu", slope=0.7), dict(act_type="selu")],
+                         ids=str)
+def test_elu_equals_mxnet(mxnet, attributes):
+    symbol = mxnet.sym.LeakyReLU(mxnet.sym.var("data"), **attributes)
+    assert targets(compare(mxnet, symbol, data=(0, 3, 4, 5))) == ["elu"]
+
+
 @pytest.mark.parametrize("attributes", [{}, dict(lower_bound=0.2, upper_bound=0.5)], ids=str)
 def test_randomized_slope_equals_mxnet(mxnet, attributes):
     """In inference MXNet takes the mean slope; its second output, the mask, is of training."""
@@ -61,8 +68,7 @@ def test_prelu_with_computed_slopes_equals_mxnet(mxnet):
 
 
 @pytest.mark.parametrize("operator, kind", [
-    ("Activation", "softrelu"), ("Activation", "softsign"), ("LeakyReLU", "elu"), ("LeakyReLU", "selu"),
-    ("LeakyReLU", "gelu"),
+    ("Activation", "softrelu"), ("Activation", "softsign"), ("LeakyReLU", "gelu"),
 ])
 def test_other_functions_are_named(import_node, operator, kind):
     """Oracle: the support table of the converter."""

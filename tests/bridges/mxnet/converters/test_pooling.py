@@ -68,8 +68,11 @@ def test_one_axis_equals_mxnet(mxnet, kind, attributes):
     compare(mxnet, mxnet.sym.Pooling(mxnet.sym.var("data"), pool_type=kind, **attributes), data=(0, 3, 9))
 
 
-def test_adaptive_average_equals_mxnet(mxnet):
-    symbol = mxnet.sym.contrib.AdaptiveAvgPooling2D(mxnet.sym.var("data"), output_size=1)
+@pytest.mark.parametrize("attributes", [{}, dict(output_size=1), dict(output_size=2), dict(output_size=(3, 2)),
+                                        dict(output_size=(5, 7))], ids=str)
+def test_adaptive_average_equals_mxnet(mxnet, attributes):
+    """Also where the windows differ in size, which only quantization refuses."""
+    symbol = mxnet.sym.contrib.AdaptiveAvgPooling2D(mxnet.sym.var("data"), **attributes)
     assert targets(compare(mxnet, symbol, data=(0, 3, 5, 7))) == ["adaptive_avg_pool2d"]
 
 

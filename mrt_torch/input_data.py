@@ -1,0 +1,92 @@
+"""Arrays and shapes that a user hands over, checked against the inputs of the graph they are for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import fx
+
+from mrt_torch.bridge import Shapes
+from mrt_torch.errors import InvalidArgumentError, MRTError
+from mrt_torch.graph.editor import input_nodes, shape_of
+from mrt_torch.graph.facts import describe, source_name
+
+
+def as_tensor(array: Any, error: type[MRTError] = InvalidArgumentError) -> torch.Tensor:
+    """A tensor from a tensor, a numpy array or an MXNet NDArray.
+
+    Raises:
+        InvalidArgumentError: something else, or numbers torch has no type for; ``error`` names another class.
+    """
+    if hasattr(array, "asnumpy"):
+        array = array.asnumpy()
+    if not isinstance(array, (torch.Tensor, np.ndarray)):
+        raise error("a batch must be a tensor or an array", why=f"saw {type(array).__name__}",
+                    remedy="pass torch tensors or numpy arrays")
+    if isinstance(array, np.ndarray) and not array.flags.writeable:
+        array = array.copy()
+    try:
+        return torch.as_tensor(array)
+    except (TypeError, ValueError) as cause:  # strings, objects, negative strides
+        raise error("an array cannot become a tensor", why=str(cause),
+                    remedy="pass an array of floats or integers, such as array.astype('float32')") from cause
+
+
+def check_shape(batch: torch.Tensor, node: fx.Node, error: type[MRTError] = InvalidArgumentError) -> None:
+    """Raise unless a batch has the shape of an input, its batch axis apart, and at least one row.
+
+    Raises:
+        InvalidArgumentError: seen and expected shapes; ``error`` names another class.
+    """
+    expected = shape_of(node)
+    if batch.dim() != len(expected) or tuple(batch.shape[1:]) != expected[1:] or 0 in batch.shape[:1]:
+        wanted = ", ".join(["N", *map(str, expected[1:])]) if expected else ""
+        raise error("a batch has the wrong shape", where=describe(node),
+                    why=f"saw {tuple(batch.shape)}, expected ({wanted})",
+                    remedy="give the data the shape the model was prepared for")
+
+
+def shapes_by_node(module: fx.GraphModule, shapes: Shapes, batch_only: bool) -> dict[str, tuple[int, ...]]:
+    """Shapes by placeholder name, from one shape for the only input or shapes by the user's names.
+
+    Args:
+        module: graph whose inputs are meant.
+        shapes: what the user gave.
+        batch_only: whether the graph is written for its shapes, so that only axis 0 may differ.
+
+    Raises:
+        InvalidArgumentError: an unknown input, no shape at all, or one the graph was not written for.
+    """
+    nodes = input_nodes(module.graph)
+    if not isinstance(shapes, Mapping):
+        if len(nodes) != 1:
+            raise InvalidArgumentError("one input shape was given for several inputs",
+                                       remedy=f"give a mapping for {[source_name(n) for n in nodes]}")
+        shapes = {nodes[0].name: shapes}
+    by_name = {source_name(node): node for node in nodes} | {node.name: node for node in nodes}
+    unknown = [name for name in shapes if name not in by_name]
+    if unknown:
+        raise InvalidArgumentError(f"the model has no input {unknown}", remedy=f"its inputs are {list(by_name)}")
+    checked = {by_name[name].name: _checked_shape(name, shape) for name, shape in shapes.items()}
+    for node in nodes:
+        shape, prepared = checked.get(node.name, shape_of(node)), shape_of(node)
+        if batch_only and (len(shape) != len(prepared) or shape[1:] != prepared[1:]):
+            raise InvalidArgumentError("a prepared model takes another batch, but no other shape", where=describe(node),
+                                       why=f"saw {shape}, it was prepared for {prepared}",
+                                       remedy="load the model again and prepare it for that shape")
+    return checked
+
+
+def _checked_shape(name: str, shape: Any) -> tuple[int, ...]:
+    try:
+        extents = tuple(shape)
+    except TypeError:
+        extents = (None,)
+    if not all(isinstance(extent, (int, np.integer)) and not isinstance(extent, bool) and extent > 0
+               for extent in extents):
+        raise InvalidArgumentError("a shape is a sequence of positive integers", where=f"input '{name}'",
+                                   why=f"saw {shape!r}")
+    return tuple(map(int, extents))

@@ -1,0 +1,97 @@
+"""FullyConnected against float64 products, exact on integers below 2**53."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mrt_torch.errors import PrecisionError, UnsupportedOperatorError
+from mrt_torch.ops import apply_pass
+from mrt_torch.passes import prepare
+from tests.mrt_torch.ops.graphs import (
+    assert_same_values, assert_untouched, assert_within, aten, draw, graph, integer_model, operators, rewritten)
+
+
+def fully_connected(shape, weight, bias=None):
+    def build(editor, x):
+        offset = () if bias is None else (editor.constant("bias", bias),)
+        return editor.call(aten.linear.default, x, editor.constant("weight", weight), *offset)
+    return graph(build, shape)
+
+
+@pytest.mark.parametrize("shape", [(2, 6), (1, 6), (2, 3, 6), (2, 1, 6), (2, 3, 4, 6)])
+@pytest.mark.parametrize("has_bias", [True, False])
+def test_against_float(shape, has_bias):
+    """Oracle: torch's linear of the quantized input. Bound: half a unit of each weight, and of the bias."""
+    weight, bias, x = draw(5, 6, seed=1, magnitude=0.2), draw(5, seed=2) if has_bias else None, draw(*shape)
+    model = integer_model(fully_connected(shape, weight, bias), x)
+    seen = model.seen(x)
+    bound = seen.abs().sum(-1, keepdim=True) * 0.2 / 127 / 2 + 0.5 / model.scales[0]
+    assert_within(model(x), torch.nn.functional.linear(seen, weight, bias), bound)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 6), (2, 3, 4, 6), (2, 1, 1, 6)])
+def test_rewrite_makes_the_input_two_dimensional(shape):
+    """mrt-core 8: reshape to 2-D, product, reshape back. Oracle: the same products, 1e-12 for their order."""
+    module, x = fully_connected(shape, draw(5, 6), draw(5)), draw(*shape)
+    after = rewritten(module)
+    assert operators(after) == ["reshape", "linear", "reshape"]
+    assert_same_values(module, after, x)
+    assert_same_values(module, after, draw(5, *shape[1:]))
+
+
+def test_rewrite_leaves_two_dimensions():
+    assert_untouched(fully_connected((2, 6), draw(5, 6), draw(5)), draw(2, 6))
+
+
+@pytest.mark.parametrize("length, parts", [(32767, 1), (32768, 2), (70001, 3)])
+@pytest.mark.parametrize("has_bias", [True, False])
+def test_a_long_reduction_is_cut_and_exact(length, parts, has_bias):
+    """Oracle: the products of the integers in float64, exact below 2**53."""
+    weight, bias, x = draw(3, length, seed=1), draw(3, seed=2) * 100 if has_bias else None, draw(2, length)
+    model = integer_model(fully_connected((2, length), weight, bias), x)
+    assert operators(model.module).count("dense") == parts
+    offset = 0 if bias is None else (bias * model.scales[0]).round()
+    expected = model.input_integers(x).double() @ (weight * 127).round().T + offset
+    assert torch.equal(model.integers(x)[0].double(), expected)
+
+
+def test_a_reduction_beyond_32_bits_is_refused():
+    """MRT defect 10: 140000 products of 127 * 127 exceed 2**31."""
+    length = 140000
+    x, weight = torch.ones(1, length, dtype=torch.float64), torch.ones(1, length, dtype=torch.float64)
+    with pytest.raises(PrecisionError, match="cannot be proven to fit 32 bits"):
+        integer_model(fully_connected(x.shape, weight), x)
+
+
+def test_extremes_above_2_to_the_24_are_exact():
+    """MRT defect 7. Oracle: Python integers."""
+    length = 32767
+    x, weight = torch.ones(1, length, dtype=torch.float64), torch.ones(1, length, dtype=torch.float64)
+    weight[0, 0] = 2 / 127
+    model = integer_model(fully_connected(x.shape, weight), x)
+    assert model.integers(x)[0].item() == (length - 1) * 127 * 127 + 2 * 127
+
+
+@pytest.mark.parametrize("magnitude", [0.0, 1e-30, 1e-9])
+def test_weights_next_to_zero_keep_the_bias(magnitude):
+    """Bound: half a unit of 16 bits, and what the weights contribute."""
+    bias, x = torch.tensor([5.0, -0.002], dtype=torch.float64), draw(2, 6)
+    model = integer_model(fully_connected(x.shape, draw(2, 6, seed=1) * magnitude, bias), x)
+    assert_within(model(x), bias.expand(2, 2), 5 * 2 ** -16 + 6 * magnitude)
+
+
+def test_refusals():
+    def computed(editor, x):
+        return editor.call(aten.linear.default, x, editor.call(aten.relu.default, x))
+
+    with pytest.raises(UnsupportedOperatorError, match="the weight or bias is computed"):
+        prepare(graph(computed, (4, 4)))
+
+
+@pytest.mark.parametrize("has_bias", [True, False])
+def test_operations(has_bias):
+    """mrt-core 8: out * (2 * W[1] + bias)."""
+    module = fully_connected((2, 3, 6), draw(5, 6), draw(5) if has_bias else None)
+    node = next(n for n in module.graph.nodes if n.op == "call_function")
+    assert apply_pass("calculate_ops", node) == 2 * 3 * 5 * (12 + has_bias)

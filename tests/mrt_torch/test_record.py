@@ -1,0 +1,54 @@
+"""Oracle: equality after a trip through JSON, and the documented fields."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mrt_torch.errors import InvalidFileError
+from mrt_torch.record import QuantizationRecord
+from tests.mrt_torch.small_models import calibrated
+
+SCALES = st.floats(1e-30, 1e30)
+INPUT = st.fixed_dictionaries({"scale": SCALES, "target_bit": st.integers(1, 32)})
+RECORDS = st.builds(
+    QuantizationRecord, inputs=st.dictionaries(st.text(max_size=4), INPUT),
+    output_scales=st.lists(SCALES).map(tuple), maps=st.dictionaries(st.text(max_size=4), st.text(max_size=4)),
+    output_shapes=st.lists(st.lists(st.integers(0, 99)).map(tuple)).map(tuple))
+
+
+@settings(deadline=None, max_examples=60)
+@given(RECORDS)
+def test_json_round_trip(record):
+    assert QuantizationRecord.from_json(json.loads(json.dumps(record.to_json()))) == record
+
+
+def test_nothing_is_nothing():
+    assert QuantizationRecord.from_json(None) is None
+
+
+@pytest.mark.parametrize("change", [
+    {"inputs": None}, {"inputs": [1]}, {"inputs": {"data": {}}}, {"inputs": {"data": {"scale": 1}}},
+    {"inputs": {"data": {"scale": "1", "target_bit": 8}}}, {"inputs": {"data": {"scale": 1, "target_bit": 8.5}}},
+    {"inputs": {"data": {"scale": 1, "target_bit": 33}}}, {"inputs": {"data": {"scale": math.inf, "target_bit": 8}}},
+    {"output_scales": None}, {"output_scales": [0]}, {"output_scales": [True]}, {"output_scales": [math.nan]},
+    {"maps": []}, {"maps": None}, {"output_shapes": 3}, {"output_shapes": [3]}, {"output_shapes": [[-1]]}], ids=repr)
+def test_what_is_no_record(change):
+    with pytest.raises(InvalidFileError):
+        QuantizationRecord.from_json(QuantizationRecord().to_json() | change)
+
+
+@pytest.mark.parametrize("wrong", [{}, [], 5, "text"])
+def test_what_is_no_object(wrong):
+    with pytest.raises(InvalidFileError):
+        QuantizationRecord.from_json(wrong)
+
+
+def test_the_facts_of_a_graph_hold_the_same_scales():
+    mrt = calibrated(heads=2)
+    quantized = mrt.quantize()
+    assert QuantizationRecord.of_graph(quantized.module) == quantized.record
