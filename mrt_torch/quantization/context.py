@@ -15,7 +15,12 @@ from mrt_torch.graph.facts import describe, facts_of, set_facts, source_name
 from mrt_torch.quantization.precision import get_bit, int_realize
 from mrt_torch.quantization.precision import scale as scale_of
 from mrt_torch.quantization.requantize import (
-    PRODUCT_BITS, RequantizationRule, Rescaling, check_rescaling, choose_rescaling)
+    PRODUCT_BITS,
+    RequantizationRule,
+    Rescaling,
+    check_rescaling,
+    choose_rescaling,
+)
 from mrt_torch.quantization.settings import QuantizationSettings
 
 WIDEST_PARAMETER = 31
@@ -89,6 +94,7 @@ class QuantizationContext:
         if self.is_constant(float_node):
             return float(self.tensor(float_node).abs().max())
         raise CalibrationError("a node has no threshold", where=describe(float_node),
+                               why="it is an activation, and the calibration did not see it",
                                remedy="calibrate the prepared model before quantize, or use set_threshold")
 
     def call(self, name: str, *operands: Any, **attributes: Any) -> fx.Node:

@@ -48,3 +48,9 @@ def restore_node(op: fx.Node, context: QuantizationContext) -> Quantized:
     integer = context.editor.call(torch.ops.mrt.quantize.default, result, scale, RESTORED_PRECISION)
     set_facts(integer, precision=RESTORED_PRECISION, value_range=Interval.symmetric(RESTORED_PRECISION))
     return Quantized(integer, scale)
+
+
+def float_nodes(module: fx.GraphModule) -> list[str]:
+    """Names of the operators that a quantized graph keeps in float."""
+    return [source_name(node) for node in module.graph.nodes
+            if node.op == "call_function" and not str(node.target).startswith(("cvm.", "mrt."))]
