@@ -63,13 +63,15 @@ def shapes_by_node(module: fx.GraphModule, shapes: Shapes, batch_only: bool) -> 
     nodes = input_nodes(module.graph)
     if not isinstance(shapes, Mapping):
         if len(nodes) != 1:
-            raise InvalidArgumentError("one input shape was given for several inputs",
+            raise InvalidArgumentError("one input shape was given for several inputs", where="the input shapes",
+                                       why=f"the model has {len(nodes)} inputs",
                                        remedy=f"give a mapping for {[source_name(n) for n in nodes]}")
         shapes = {nodes[0].name: shapes}
     by_name = {source_name(node): node for node in nodes} | {node.name: node for node in nodes}
     unknown = [name for name in shapes if name not in by_name]
     if unknown:
-        raise InvalidArgumentError(f"the model has no input {unknown}", remedy=f"its inputs are {list(by_name)}")
+        raise InvalidArgumentError(f"the model has no input {unknown}", where="the input shapes",
+                                   why="shapes are given by input name", remedy=f"its inputs are {list(by_name)}")
     checked = {by_name[name].name: _checked_shape(name, shape) for name, shape in shapes.items()}
     for node in nodes:
         shape, prepared = checked.get(node.name, shape_of(node)), shape_of(node)
@@ -88,5 +90,5 @@ def _checked_shape(name: str, shape: Any) -> tuple[int, ...]:
     if not all(isinstance(extent, (int, np.integer)) and not isinstance(extent, bool) and extent > 0
                for extent in extents):
         raise InvalidArgumentError("a shape is a sequence of positive integers", where=f"input '{name}'",
-                                   why=f"saw {shape!r}")
+                                   why=f"saw {shape!r:.200}", remedy="give a tuple such as (1, 3, 224, 224)")
     return tuple(map(int, extents))

@@ -147,7 +147,7 @@ def find_unsupported(module: fx.GraphModule) -> tuple[str, ...]:
 
 def reasons_of(error: MRTError) -> tuple[str, ...]:
     """The reasons of an error: its list, where it has one, or one line about its node."""
-    if error.why and "\n" in error.why:
+    if error.why and (error.where or "").startswith("first at"):
         return tuple(line.strip() for line in error.why.splitlines() if line.strip())
     return (": ".join(part for part in (error.where, error.what, error.why) if part),)
 

@@ -108,7 +108,8 @@ class _JoinedBatches:
 
     def __iter__(self) -> Iterator[Any]:
         for item in self.data:
-            yield self.inputs.join(item) if isinstance(item, Mapping) else item
+            first = item[0] if isinstance(item, (tuple, list)) and item else item  # (inputs, label)
+            yield self.inputs.join(first) if isinstance(first, Mapping) else item
 
     def __length_hint__(self) -> int:
         return length_hint(self.data, 0)

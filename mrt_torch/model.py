@@ -24,6 +24,7 @@ from mrt_torch.model_file import extension_of, read_deployed, read_model, write_
 from mrt_torch.passes.prepare import prepare as prepare_graph
 from mrt_torch.passes.prepare_for_compile import prepare_for_compile
 from mrt_torch.passes.split import split as split_graph
+from mrt_torch.quantization.restore import float_nodes
 from mrt_torch.record import QuantizationRecord
 from mrt_torch.simulation import load_real_data
 
@@ -226,8 +227,9 @@ class Model:
             InvalidArgumentError: the count or the shapes of the inputs are wrong, or a quantized model sees a NaN.
         """
         nodes = input_nodes(self.module.graph)
-        if self.joined and (len(inputs) > 1 or isinstance(inputs[0], Mapping)):
-            inputs = (self.joined.join(inputs[0] if isinstance(inputs[0], Mapping) else inputs),)
+        named = len(inputs) == 1 and isinstance(inputs[0], Mapping)
+        if self.joined and (named or len(inputs) > 1):
+            inputs = (self.joined.join(inputs[0] if named else inputs),)
         if len(inputs) != len(nodes):
             raise InvalidArgumentError("the model takes one array for each of its inputs",
                                        why=f"saw {len(inputs)} for {self.input_names()}")
@@ -261,11 +263,12 @@ class Model:
             InvalidArgumentError: the model is not quantized.
         """
         if self.stage is Stage.RESTORED:
-            raise InvalidArgumentError("a model with parts in float cannot be exported to the CVM",
-                                       remedy="quantize without set_restore")
+            raise InvalidArgumentError(
+                "a model with parts in float cannot be exported to the CVM", where="to_cvm",
+                why=f"in float: {', '.join(float_nodes(self.module)[:20])}", remedy="quantize without set_restore")
         if model_name in ("", ".", "..") or Path(model_name).name != model_name:
-            raise InvalidArgumentError("a model name is the name of a folder", why=f"saw {model_name!r}",
-                                       remedy="give the folder above it as datadir")
+            raise InvalidArgumentError("a model name is the name of a folder", where="to_cvm",
+                                       why=f"saw {model_name!r}", remedy="give the folder above it as datadir")
         fixed = reduce_graph(self, input_shape)
         return bridge_called("cvm").save(fixed.module, Path(datadir) / model_name, extension_of(fixed))
 
@@ -287,7 +290,8 @@ def reduce_graph(model: Model, input_shapes: Shapes = None) -> Model:
         InvalidGraphError: the graph refuses the shapes.
     """
     if not model.is_quantized:
-        raise InvalidArgumentError("only a quantized model can be reduced", remedy="call MRT.quantize first")
+        raise InvalidArgumentError("only a quantized model can be exported", where="to_cvm or reduce_graph",
+                                   why=f"saw {model!r}", remedy="call MRT.quantize first")
     shapes = {} if input_shapes is None else shapes_by_node(model.module, input_shapes, batch_only=True)
     if model.stage is Stage.RESTORED:
         fixed = copy_graph_module(model.module)

@@ -37,10 +37,10 @@ class MRT:
 
     def __init__(self, model: Model, input_prec: int = 8):
         if not model.prepared or model.is_quantized:
-            raise InvalidArgumentError("MRT takes a prepared float model", why=f"saw {model!r}",
+            raise InvalidArgumentError("MRT takes a prepared float model", where="MRT(model)", why=f"saw {model!r}",
                                        remedy="call model.prepare(input_shape) first")
         if len(input_nodes(model.module.graph)) != 1:
-            raise InvalidArgumentError("MRT takes a model with one input", why=f"saw {model.input_names()}",
+            raise InvalidArgumentError("MRT takes a model with one input", where="MRT(model)", why=f"saw {model.input_names()}",
                                        remedy="call model.prepare with a shape for each input, which joins them")
         self.model = model
         self.current_model = model
@@ -74,7 +74,8 @@ class MRT:
             InvalidArgumentError: an unusable ``ctx``, ``lambd``, observer or threshold; nothing is kept then.
         """
         if self._data is None:
-            raise CalibrationError("there is no calibration data", remedy="call MRT.set_data first")
+            raise CalibrationError("there is no calibration data", where="MRT.calibrate",
+                                   why="MRT.set_data was not called", remedy="call MRT.set_data first")
         names = {node.name for node in self.model.module.graph.nodes}
         earlier = {name: AFeature(value).get_threshold() for name, value in (old_ths or {}).items() if name in names}
         calibrator = Calibrator(self.model.module, lambd, observer)
@@ -140,7 +141,8 @@ class MRT:
             PrecisionError: a value cannot be proven to fit 32 bits.
         """
         if not self.th_dict:
-            raise CalibrationError("the model was not calibrated", remedy="call set_data and calibrate before quantize")
+            raise CalibrationError("the model was not calibrated", where="MRT.quantize", why="no node has a threshold",
+                                   remedy="call set_data and calibrate before quantize")
         module, scales = quantize_graph(self.model.module, self.th_dict, self.settings, self._requantization)
         record = replace(QuantizationRecord.of_graph(module, self.model.output_names()), output_scales=tuple(scales))
         stage = Stage.RESTORED if self.settings.restore else Stage.INTEGER

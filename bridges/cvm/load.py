@@ -58,7 +58,8 @@ def load_cvm(directory: str | os.PathLike[str]) -> tuple[fx.GraphModule, dict[st
     return module, extension
 
 
-def graph_of(symbol: CvmSymbol, parameters: Mapping[str, np.ndarray], source: str = "symbol and params") -> fx.GraphModule:
+def graph_of(symbol: CvmSymbol, parameters: Mapping[str, np.ndarray],
+             source: str = "symbol and params") -> fx.GraphModule:
     """Integer graph of the content of the two files, which errors call ``source``.
 
     Raises:

@@ -51,7 +51,7 @@ def lower(module: fx.GraphModule) -> tuple[CvmSymbol, dict[str, np.ndarray]]:
     stored = stored_tensors(order, nodes)
     storage_ids = plan_storage(stored, [head for head, _ in heads])
     if storage_bytes(stored, storage_ids) > LARGEST_STORAGE:
-        raise ExportError("the graph needs more storage than the CVM runtime gives",
+        raise ExportError("the graph needs more storage than the CVM runtime gives", where="all tensors of the graph",
                           why=f"{storage_bytes(stored, storage_ids)} bytes, at most {LARGEST_STORAGE}",
                           remedy="use a smaller batch or a smaller model")
     return CvmSymbol(
@@ -82,7 +82,7 @@ def stored_tensors(order: list[fx.Node], nodes: list[SymbolNode]) -> list[Stored
 def _execution_order(module: fx.GraphModule) -> list[fx.Node]:
     inputs = input_nodes(module.graph)
     if len(inputs) != 1:
-        raise ExportError("a CVM model has exactly one input",
+        raise ExportError("a CVM model has exactly one input", where="the inputs of the graph",
                           why=f"the graph has {len(inputs)}: {[source_name(node) for node in inputs]}",
                           remedy="fuse the inputs into one before the export")
     order, seen = [inputs[0]], {_identity(inputs[0])}

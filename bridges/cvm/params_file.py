@@ -48,7 +48,7 @@ def format_params(arrays: Mapping[str, np.ndarray]) -> bytes:
         bits = 8 * array.dtype.itemsize
         if array.dtype.kind != "i" or bits not in DTYPES:
             raise ExportError("a CVM parameter must be int8 or int32", where=f"parameter '{name}'",
-                              why=f"it is {array.dtype}")
+                              why=f"it is {array.dtype}", remedy="lower the graph first, which chooses the types")
         contiguous = np.ascontiguousarray(array, DTYPES[bits])
         chunks.append(_ARRAY_HEADER.pack(ARRAY_MAGIC, 0, CPU_DEVICE, 0, array.ndim, SIGNED_INTEGER, bits, 1))
         chunks.append(struct.pack(f"<{array.ndim}q", *array.shape))

@@ -22,8 +22,13 @@ from bridges.cvm.symbol_file import INPUT_NAME, CvmSymbol, Shape
 from bridges.cvm.symbol_parser import parse_symbol
 from mrt_torch.cvm.attribute_text import parse_integers
 from mrt_torch.cvm.interval import Interval
-from mrt_torch.errors import (InvalidArgumentError, InvalidFileError, MissingDependencyError,
-                              RuntimeLibraryError, UnsupportedOperatorError)
+from mrt_torch.errors import (
+    InvalidArgumentError,
+    InvalidFileError,
+    MissingDependencyError,
+    RuntimeLibraryError,
+    UnsupportedOperatorError,
+)
 
 LIBRARY_VARIABLE = "CVM_RUNTIME_LIBRARY"
 DEVICES = {"cpu": 0, "formal": 2}

@@ -68,6 +68,7 @@ def build_float_symbol(module: fx.GraphModule) -> tuple[Symbol, dict[str, np.nda
     entries: dict[fx.Node, Entry] = {}
     buffers: dict[str, Entry] = {}
     reasons: list[str] = []
+    first: str | None = None
     for node in module.graph.nodes:
         if node.op == "output":
             continue
@@ -83,10 +84,12 @@ def build_float_symbol(module: fx.GraphModule) -> tuple[Symbol, dict[str, np.nda
             else:
                 entries[node] = _write(FloatCall(names[node], builder, node, bound_arguments(node), entries))
         except ExportError as error:
+            first = first or error.where
             reasons.append(f"{error.where}: {error.why}")
             entries[node] = (0, 0)  # the nodes that follow are still examined
     if reasons:
-        raise ExportError(f"{len(reasons)} nodes of the graph cannot be written as MXNet",
+        nodes = f"{len(reasons)} node{'s' * (len(reasons) > 1)}"
+        raise ExportError(f"{nodes} of the graph cannot be written as MXNet", where=f"first at {first}",
                           why="\n    ".join(reasons),
                           remedy="export a graph of the library's float operators, or change these nodes")
     return builder.build([entries[head] for head in output_nodes(module.graph)]), builder.params

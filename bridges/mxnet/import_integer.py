@@ -92,7 +92,7 @@ def _refuse_unknown(symbol: Symbol, composites: Mapping[int, Composite], needed:
         operator, names = next(iter(unknown.items()))
         raise UnsupportedOperatorError(
             f"{len(unknown)} MXNet operator{'s' * (len(unknown) > 1)} of the symbol cannot be read as integers",
-            where=f"node '{names[0]}' ({operator}) is the first",
+            where=f"first at node '{names[0]}' ({operator})",
             why="\n    ".join(f"{operator}: {len(names)} node{'s' * (len(names) > 1)}, first '{names[0]}'"
                               for operator, names in unknown.items()),
             remedy=_REMEDY)

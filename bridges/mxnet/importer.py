@@ -96,7 +96,7 @@ def _refuse_unknown_operators(symbol: Symbol) -> None:
         lines.append(f"{operator}: {len(names)} node{'s' * (len(names) > 1)}, first '{names[0]}'{hint}")
     raise UnsupportedOperatorError(
         f"{len(unknown)} MXNet operator{'s' * (len(unknown) > 1)} of the model cannot be imported",
-        where=f"node '{next(iter(unknown.values()))[0]}' ({next(iter(unknown))}) is the first",
+        where=f"first at node '{next(iter(unknown.values()))[0]}' ({next(iter(unknown))})",
         why="\n    ".join(lines),
         remedy="rewrite the model with supported operators, cut it before these nodes, or add a converter: "
                "decorate a function of a NodeView with bridges.mxnet.registry.register_converter")

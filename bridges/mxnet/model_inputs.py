@@ -62,9 +62,10 @@ def _refuse_missing(symbol: Symbol, missing: Mapping[str, int], needed: Collecti
     first = next(iter(missing.values()))
     reader = next(symbol.nodes[index] for index in sorted(needed)
                   if any(source == first for source, _ in symbol.nodes[index].inputs))
+    count = f"{len(missing)} parameters" if len(missing) > 1 else "1 parameter"
     raise InvalidFileError(
-        f"{len(missing)} parameter{'s' * (len(missing) > 1)} of the MXNet model {'are' if len(missing) > 1 else 'is'} missing",
-        where=f"node '{reader.name}' ({reader.operator}) is the first that reads one",
+        f"{count} of the MXNet model {'are' if len(missing) > 1 else 'is'} missing",
+        where=f"first at node '{reader.name}' ({reader.operator}), which reads one",
         why=f"there is no {_listed(missing)} in the parameters",
         remedy="load the .params file that was saved with this symbol")
 

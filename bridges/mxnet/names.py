@@ -21,7 +21,8 @@ def check_names(symbol: Symbol) -> None:
     repeated = [f"'{name}' ({count} times)" for name, count in counts.items() if count > 1]
     if repeated:
         raise InvalidGraphError(
-            "nodes of the MXNet symbol share their names", why=", ".join(repeated[:20]),
+            "nodes of the MXNet symbol share their names", where=f"first at node {repeated[0].partition(' (')[0]}",
+            why=", ".join(repeated[:20]),
             remedy="rename them, or let bridges.mxnet.unify_names do it: "
                    "write_symbol(unify_names(read_symbol(path)), new_path)")
 

@@ -26,11 +26,11 @@ def verify(graph_module: fx.GraphModule) -> None:
     Raises:
         ExportError: lists every reason, node by node.
     """
-    reasons = [f"{describe(node)}: {reason}"
-               for node in graph_module.graph.nodes for reason in reasons_against(node)]
-    if reasons:
-        raise ExportError(f"the integer graph is not deployable, for {len(reasons)} reason(s)",
-                          why="\n".join(reasons),
+    problems = [(node, reason) for node in graph_module.graph.nodes for reason in reasons_against(node)]
+    if problems:
+        raise ExportError(f"the integer graph is not deployable, for {len(problems)} reason(s)",
+                          where=f"first at {describe(problems[0][0])}",
+                          why="\n    ".join(f"{describe(node)}: {reason}" for node, reason in problems),
                           remedy="quantize with the passes of mrt_torch, which keep these limits")
 
 

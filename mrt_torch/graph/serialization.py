@@ -22,6 +22,7 @@ from mrt_torch.cvm import OPERATORS, Interval
 from mrt_torch.errors import InvalidArgumentError, InvalidFileError, MRTError
 from mrt_torch.graph.editor import empty_graph_module
 from mrt_torch.graph.facts import FACTS, NodeFacts, describe
+from mrt_torch.graph.finite import check_finite
 from mrt_torch.graph.shapes import infer_value, meta_tensor
 from mrt_torch.graph.stage import Stage, check_stage
 
@@ -78,6 +79,8 @@ def load_graph(path: str | os.PathLike[str], tensors_path: str | os.PathLike[str
             raise ValueError("the output is not the last node, or not the only one")
         module.graph.lint()
         check_stage(module, stage)
+        if stage is Stage.FLOAT:
+            check_finite(module)
         module.recompile()
     except MRTError as error:
         raise InvalidFileError("the saved graph is not valid", where=str(path), why=str(error),
@@ -93,7 +96,8 @@ def _read_document(path: str | os.PathLike[str]) -> dict:
     try:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise InvalidFileError("the file cannot be read as JSON", where=str(path), why=str(error) or "it is nested too deeply",
+        raise InvalidFileError("the file cannot be read as JSON", where=str(path),
+                               why=str(error) or "it is nested too deeply",
                                remedy="save the model again, or fetch the file again") from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise InvalidFileError("the file is no saved graph", where=str(path), why=f"expected format '{FORMAT}'",
@@ -116,6 +120,7 @@ def _write_node(node: fx.Node, names: dict[Any, str]) -> dict:
     if node.op == "call_function":
         if target not in names:
             raise InvalidArgumentError(f"{target} has no written form", where=describe(node),
+                                       why="it is no operator of the library, and has no Transformer",
                                        remedy="register a Transformer for it")
         target = names[target]
     entry = {"name": node.name, "op": node.op, "target": target}
@@ -149,7 +154,9 @@ def _write(argument: Any) -> Any:
         return {"mapping": {key: _write(value) for key, value in argument.items()}}
     if argument is None or isinstance(argument, (bool, int, float, str)):
         return argument
-    raise InvalidArgumentError("an argument has no written form", why=f"saw {type(argument).__name__}: {argument!r}")
+    raise InvalidArgumentError("an argument has no written form", where="the arguments of a node",
+                               why=f"saw {type(argument).__name__}: {argument!r}",
+                               remedy="pass numbers, texts, lists, dtypes and nodes")
 
 
 def _read(argument: Any, nodes: dict[str, fx.Node]) -> Any:

@@ -30,7 +30,7 @@ def meta_tensor(shape: Sequence[int], dtype: torch.dtype, where: str) -> torch.T
         return torch.empty(tuple(shape), dtype=dtype, device="meta")
     except (RuntimeError, TypeError, OverflowError) as error:
         raise InvalidGraphError("a tensor cannot have this shape", where=where, why=f"saw {tuple(shape)!r:.200}",
-                                remedy="give a shape of extents from 0 on whose product is below 2**63 bytes") from error
+                                remedy="give extents from 0 on whose product is below 2**63 bytes") from error
 
 
 def infer_value(node: fx.Node) -> Any:

@@ -3,7 +3,15 @@
 from mrt_torch.ops.activation import Clip, Dropout, LeakyReLU, Relu
 from mrt_torch.ops.convolution import Convolution
 from mrt_torch.ops.elementwise import (
-    Abs, BroadcastAdd, BroadcastDiv, BroadcastMul, BroadcastSub, Maximum, Minimum, Negative)
+    Abs,
+    BroadcastAdd,
+    BroadcastDiv,
+    BroadcastMul,
+    BroadcastSub,
+    Maximum,
+    Minimum,
+    Negative,
+)
 from mrt_torch.ops.inputs import Null
 from mrt_torch.ops.linear import FullyConnected
 from mrt_torch.ops.normalization import BatchNorm

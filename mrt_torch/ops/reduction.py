@@ -61,7 +61,7 @@ class Reduction(Transformer):
         return None
 
     def fuse_transpose(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
-        """reduce(Transpose(X), axes) becomes Transpose(reduce(X, mapped axes)), for a transpose with no other reader."""
+        """reduce(Transpose(X), axes) becomes Transpose(reduce(X, mapped axes)), unless others read the transpose."""
         before = op.args[0]
         if before.target is not PERMUTE or len(before.users) > 1:
             return op

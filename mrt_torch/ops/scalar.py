@@ -53,8 +53,8 @@ class MulScalar(ScalarTransformer):
 def beside_number(context: QuantizationContext, x: fx.Node, number: float) -> tuple[Quantized, int]:
     """X at a scale s that suits a number too, and round(number * s), ties away from zero.
 
-    X keeps its scale; it is brought to 16 bits where it is coarser, or where X or the number would exceed 30 bits. Where
-    X is then below half a unit it counts as zero.
+    X keeps its scale; it is brought to 16 bits where it is coarser, or where X or the number would exceed 30 bits.
+    Where X is then below half a unit it counts as zero.
     """
     bits, quantized = context.settings.operator_precision("broadcast_add"), context.value(x)
     fits = bits <= quantized.value_range.precision <= WIDEST_TERM

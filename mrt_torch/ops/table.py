@@ -19,8 +19,8 @@ aten = torch.ops.aten
 TABLE_PRECISION = 16
 
 
-def quantize_table(context: QuantizationContext, x: fx.Node, bits: int, function: Callable[[torch.Tensor], torch.Tensor],
-                   name: str) -> Quantized:
+def quantize_table(context: QuantizationContext, x: fx.Node, bits: int,
+                   function: Callable[[torch.Tensor], torch.Tensor], name: str) -> Quantized:
     """Y = f(X) with one table entry for each integer X can be. (MRT's ``_quantize_table``.)
 
     X is requantized to ``bits`` bits and scale s, so |X| <= alpha; entry i holds round(f((i - alpha) / s) * t), with

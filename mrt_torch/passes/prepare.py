@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import fx
 
+from mrt_torch.graph.finite import check_finite
 from mrt_torch.graph.runner import run_passes
 from mrt_torch.graph.stage import Stage
 from mrt_torch.passes.fuse_constant import fuse_constant
@@ -33,5 +34,9 @@ def prepare(module: fx.GraphModule) -> fx.GraphModule:
 
     Raises:
         UnsupportedOperatorError: an operator cannot be quantized; all such are listed.
+        InvalidGraphError: parameters hold NaN or infinity; all such are listed.
     """
-    return run_passes(module, PASSES).module
+    check_finite(module)
+    prepared = run_passes(module, PASSES).module
+    check_finite(prepared, "they became so when constants were folded: look for a negative variance or a zero divisor")
+    return prepared

@@ -68,7 +68,8 @@ def _cut_top(top: fx.GraphModule, order: Sequence[str], stage: Stage) -> None:
     for node in old_inputs:
         if node.users:
             raise InvalidArgumentError("the keys do not cut the graph in two", where=f"input '{source_name(node)}'",
-                                       why="the top half still reads it", remedy="add the branches that bypass the keys")
+                                       why="the top half still reads it",
+                                       remedy="add the branches that bypass the keys")
         top.graph.erase_node(node)
     finish(top, stage)
 

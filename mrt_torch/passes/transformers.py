@@ -29,7 +29,8 @@ def transform_nodes(module: fx.GraphModule, name: str) -> int:
         firings += fired
         if not fired:
             return firings
-    raise InvalidGraphError(f"the pass '{name}' reaches no fixed point", why=f"it still fires after {MOST_SWEEPS} sweeps",
+    raise InvalidGraphError(f"the pass '{name}' reaches no fixed point",
+                            why=f"it still fires after {MOST_SWEEPS} sweeps",
                             remedy="a registered Transformer undoes what another one does")
 
 

@@ -53,7 +53,7 @@ def validate(module: fx.GraphModule) -> int:
     problems = _problems(module)
     if problems:
         raise UnsupportedOperatorError(
-            "the model holds operators that cannot be quantized", where=f"{describe(problems[0][0])} is the first",
-            why="\n    ".join(["", *(line for _, line in problems)]),
+            "the model holds operators that cannot be quantized", where=f"first at {describe(problems[0][0])}",
+            why="\n    ".join(line for _, line in problems),
             remedy="split the model before them (Model.split), or register a Transformer for them")
     return 0

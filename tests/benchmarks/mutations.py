@@ -97,10 +97,10 @@ def _table(tallies: dict[int, Tally]) -> Table:
                    "of what is allowed"):
         table.add_column(column, justify="left" if column in ("format", "refused with") else "right")
     for position, tally in tallies.items():
-        faulty = len(tally.faults)
         broken = {kind for _, _, kind in tally.faults}
         refused = "\n".join(f"{kind} {count:,}" for kind, count in tally.kinds.most_common()
                             if kind != ACCEPTED and kind not in broken)
-        table.add_row(FORMATS[position].name, f"{tally.kinds.total():,}", f"{tally.kinds[ACCEPTED]:,}", refused, str(faulty),
-                      f"{tally.slowest:.2f}", f"{tally.allocated / 2 ** 20:.0f}", f"{tally.ratio:.0%}", end_section=True)
+        table.add_row(FORMATS[position].name, f"{tally.kinds.total():,}", f"{tally.kinds[ACCEPTED]:,}", refused,
+                      str(len(tally.faults)), f"{tally.slowest:.2f}", f"{tally.allocated / 2 ** 20:.1f}",
+                      f"{tally.ratio:.1%}", end_section=True)
     return table

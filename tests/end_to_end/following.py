@@ -71,8 +71,8 @@ def check_deployed(followed: Followed) -> None:
     loaded = Model.load_cvm(followed.folder)
     for seen, expected in zip(loaded.to_graph()(followed.integers), followed.outputs(), strict=True):
         assert np.array_equal(seen.numpy().reshape(-1), expected.reshape(-1))
-    for seen, expected in zip(as_tuple(loaded(followed.data)), as_tuple(followed.quantized(followed.data)), strict=True):
-        assert torch.equal(seen, expected)
+    floats = as_tuple(loaded(followed.data)), as_tuple(followed.quantized(followed.data))
+    assert all(torch.equal(seen, expected) for seen, expected in zip(*floats, strict=True))
 
 
 def check_mxnet(followed: Followed, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""MXNet operators from the symbol to integers. Oracles: MXNet on the symbol, on the exported symbol, and the runtime."""
+"""MXNet operators from the symbol to integers. Oracles: MXNet on the symbol and on the exported one; the runtime."""
 
 from __future__ import annotations
 
@@ -37,14 +37,16 @@ CASES = {
     "grouped convolution of one axis": Case(lambda s, x: s.Convolution(
         x, kernel=(3,), num_filter=4, num_group=2, dilate=(2,), no_bias=True, name="c"), (4, 9), ("conv2d",)),
     "normalized convolution of one axis": Case(lambda s, x: s.BatchNorm(
-        s.Convolution(x, kernel=(3,), num_filter=4, name="c"), fix_gamma=False, name="b"), (3, 9), ("conv2d", "reshape")),
+        s.Convolution(x, kernel=(3,), num_filter=4, name="c"), fix_gamma=False, name="b"), (3, 9),
+                                               ("conv2d", "reshape")),
     "max pooling of one axis": Case(lambda s, x: s.Pooling(
         x, kernel=(3,), stride=(2,), pad=(1,), pool_type="max"), (3, 9), ("max_pool2d",)),
     "average pooling of one axis": Case(lambda s, x: s.Pooling(
         x, kernel=(3,), stride=(2,), pool_type="avg"), (3, 9), ("conv2d",)),
     "global pooling of one axis": Case(lambda s, x: s.Pooling(
         x, kernel=(1,), global_pool=True, pool_type="avg"), (3, 9), ("sum",)),
-    "adaptive pooling": Case(lambda s, x: s.contrib.AdaptiveAvgPooling2D(x, output_size=(2, 3)), (3, 6, 6), ("conv2d",)),
+    "adaptive pooling": Case(lambda s, x: s.contrib.AdaptiveAvgPooling2D(x, output_size=(2, 3)), (3, 6, 6),
+                             ("conv2d",)),
     "prelu": Case(lambda s, x: s.LeakyReLU(x, s.var("gamma", shape=(3,)), act_type="prelu", name="p"), (3, 5, 5),
                   ("relu", "elemwise_sub")),
     "elu": Case(lambda s, x: s.LeakyReLU(x, act_type="elu", slope=0.7), (3, 5, 5), ("cvm_lut",)),
@@ -66,7 +68,8 @@ CASES = {
     "SoftmaxOutput within the graph": Case(lambda s, x: _dense(s, s.SoftmaxOutput(_dense(s, x, 6, "f"), name="softmax"),
                                                                4, "g"), (8,), ("dense", "broadcast_div")),
     "SoftmaxOutput of many": Case(lambda s, x: s.SoftmaxOutput(s.Convolution(
-        x, kernel=(1, 1), num_filter=4, name="c"), multi_output=True, name="softmax") + 1, (3, 5, 5), ("broadcast_div",)),
+        x, kernel=(1, 1), num_filter=4, name="c"), multi_output=True, name="softmax") + 1, (3, 5, 5),
+                                 ("broadcast_div",)),
     "several heads": Case(lambda s, x: s.Group([
         _dense(s, x, 6, "f"), s.Convolution(x, kernel=(2, 2), num_filter=3, name="c"),
         s.Pooling(x, global_pool=True, pool_type="max", kernel=(1, 1))]), (3, 5, 5), ("dense", "conv2d", "max")),

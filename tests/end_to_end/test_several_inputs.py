@@ -84,7 +84,7 @@ def test_every_way_to_feed_them_is_the_same(tmp_path):
     rows = [{name: array[start:start + 2] for name, array in arrays.items()} for start in (0, 2)]
     loader = torch.utils.data.DataLoader([{name: array[row] for name, array in arrays.items()} for row in range(4)],
                                          batch_size=2)
-    for data in (joined, [joined[:2], joined[2:]], arrays, rows, loader):
+    for data in (joined, [joined[:2], joined[2:]], arrays, rows, loader, [(row, 7) for row in rows], [(joined, 7)]):
         mrt = model.get_mrt()
         mrt.set_data(data)
         thresholds.append(mrt.calibrate())

@@ -77,7 +77,8 @@ def overwrite(content: bytes, random: Random, other: bytes) -> bytes:
     width = random.choice((1, 2, 4, 8))
     if len(content) < width:
         return content
-    begin = random.choice((random.randint(0, len(content) - width), random.randint(0, min(len(content) - width, 64))))
+    last = len(content) - width
+    begin = random.choice((random.randint(0, last), random.randint(0, min(last, 64))))
     return content[:begin] + extreme(width, random) + content[begin + width:]
 
 
@@ -97,8 +98,8 @@ def overwrite_field(content: bytes, random: Random, fields: Sequence[Field]) -> 
 def extreme(width: int, random: Random) -> bytes:
     """A little-endian integer at or next to a limit of its width, or a power of two."""
     bits = 8 * width
-    value = random.choice((0, 1, -1, -2, 2 ** (bits - 1) - 1, 2 ** (bits - 1), 2 ** bits - 8, 1 << random.randrange(bits),
-                           -(1 << random.randrange(bits))))
+    power = 1 << random.randrange(bits)
+    value = random.choice((0, 1, -1, -2, 2 ** (bits - 1) - 1, 2 ** (bits - 1), 2 ** bits - 8, power, -power))
     return (value % 2 ** bits).to_bytes(width, "little")
 
 

@@ -33,13 +33,16 @@ from tests.mrt_torch.small_models import calibrated
 SHARED_MODELS = Path(__file__).resolve().parents[3] / "shared" / "models"
 SHARED_SHAPES = {"mtcnn_det1": (1, 3, 12, 12), "mnist_lenet": (1, 1, 28, 28), "cifar_resnet8": (1, 3, 32, 32),
                  "lffd_plate_small": (1, 3, 160, 160)}
-MXNET_WORDS = ("null", "Convolution", "Activation", "SliceChannel", "_zeros", "_full", "Reshape", "Concat", "BatchNorm", "Pad",
-               "Custom", "__shape__", "__precision__", "__scale__", "(1, 3, 8, 8)", "(0, 3, 8, 8)", "Pooling", "FullyConnected")
-CVM_WORDS = ("null", "cvm_op", "conv2d", "cvm_clip", "cvm_right_shift", "cvm_lut", "take", "tile", "repeat", "reshape", "dense",
-             "strided_slice", "[1, 1]", "[0, 0]", "list_int", "list_shape")
-GRAPH_WORDS = ("aten.conv2d.default", "aten.split.Tensor", "aten.chunk.default", "cvm.tile.default", "cvm.repeat.default", "getitem",
-               "call_function", "get_attr", "placeholder", "output", "float64", "int32", "bool", "complex64", "integer", "source",
-               "aten.constant_pad_nd.default", "cvm.cvm_lut.default", "aten.sum.dim_IntList")
+EMPTY_FILE = 100  # bytes; parameter files below hold no tensor
+MXNET_WORDS = ("null", "Convolution", "Activation", "SliceChannel", "_zeros", "_full", "Reshape", "Concat", "BatchNorm",
+               "Pad", "Custom", "__shape__", "__precision__", "__scale__", "(1, 3, 8, 8)", "(0, 3, 8, 8)", "Pooling",
+               "FullyConnected")
+CVM_WORDS = ("null", "cvm_op", "conv2d", "cvm_clip", "cvm_right_shift", "cvm_lut", "take", "tile", "repeat", "reshape",
+             "dense", "strided_slice", "[1, 1]", "[0, 0]", "list_int", "list_shape")
+GRAPH_WORDS = ("aten.conv2d.default", "aten.split.Tensor", "aten.chunk.default", "aten.constant_pad_nd.default",
+               "aten.sum.dim_IntList", "cvm.tile.default", "cvm.repeat.default", "cvm.cvm_lut.default", "getitem",
+               "call_function", "get_attr", "placeholder", "output", "float64", "int32", "bool", "complex64", "integer",
+               "source")
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,8 @@ def _mxnet_models() -> list[tuple[str, bytes, bytes, Any, float]]:
     zoo = zoo_symbol()
     files = {version: layouts.mxnet_file(zoo_params(), version) for version in ("V2", "legacy", "V1", "V3")}
     for version, written in ((10901, "V2"), (10000, "V1"), (904, "V3"), (800, "legacy")):
-        models.append((f"operators as {version}, {written}", in_dialect(zoo, version).encode(), files[written], SHAPE, 2.0))
+        text = in_dialect(zoo, version).encode()
+        models.append((f"operators as {version}, {written}", text, files[written], SHAPE, 2.0))
     zoo["nodes"][0]["attrs"] = {"__shape__": str(SHAPE)}
     models.append(("operators with a declared shape", json.dumps(zoo).encode(), files["V2"], None, 2.0))
     statistics = {name: zoo_params()["arg:dense_bias"] for name in
@@ -157,10 +161,10 @@ def _mxnet_models() -> list[tuple[str, bytes, bytes, Any, float]]:
                    (1, 3, 2, 2), 2.0))
     with tempfile.TemporaryDirectory() as folder:
         calibrated().quantize().save(f"{folder}/x-symbol.json", f"{folder}/x-0000.params")
-        models.append(("integer symbol", Path(folder, "x-symbol.json").read_bytes(), Path(folder, "x-0000.params").read_bytes(),
-                       None, 2.0))
+        models.append(("integer symbol", Path(folder, "x-symbol.json").read_bytes(),
+                       Path(folder, "x-0000.params").read_bytes(), None, 2.0))
         types = {name: zoo_params()["arg:dense_bias"].astype(kind) for name, kind in
-                 (("arg:bn_gamma", "f2"), ("arg:bn_beta", "i4"), ("aux:bn_moving_mean", "i8"), ("aux:bn_moving_var", "f8"))}
+                 zip(statistics, ("f2", "i4", "i8", "f8"))}
         write_params(f"{folder}/y", types)
         models.append(("several types", json.dumps(LEGACY).encode(), Path(folder, "y").read_bytes(), (1, 3, 2, 2), 1.0))
     for name, shape in SHARED_SHAPES.items():
@@ -171,7 +175,8 @@ def _mxnet_models() -> list[tuple[str, bytes, bytes, Any, float]]:
 
 
 def _mxnet_samples(victim: str) -> list[Sample]:
-    return [Sample(name, {"x-symbol.json": symbol, "x-0000.params": params}, victim, partial(_load_mxnet, shape), weight)
+    return [Sample(name, {"x-symbol.json": symbol, "x-0000.params": params}, victim, partial(_load_mxnet, shape),
+                   weight)
             for name, symbol, params, shape, weight in _mxnet_models()]
 
 
@@ -191,14 +196,29 @@ def _branching() -> Model:
     return Model(editor.module, Stage.SOURCE)
 
 
+def _joined() -> Model:
+    """A quantized model whose two inputs prepare joined."""
+    editor = GraphEditor(empty_graph_module())
+    left, right = editor.input("left", (2, 3)), editor.input("right", (2, 3))
+    editor.output([editor.call(torch.ops.aten.add.Tensor, left, right, name="sum")])
+    editor.module.recompile()
+    model = Model(editor.module, Stage.SOURCE)
+    model.prepare()
+    mrt = model.get_mrt()
+    mrt.set_data(torch.linspace(-1, 1, 12).reshape(2, 6))
+    mrt.calibrate(progress=False)
+    return mrt.quantize()
+
+
 def _own_samples(victim: str) -> list[Sample]:
-    models = {"quantized, two heads": calibrated(2).quantize(), "prepared": calibrated().model, "captured": _branching()}
+    models = {"quantized, two heads": calibrated(2).quantize(), "prepared": calibrated().model,
+              "captured": _branching(), "quantized, two inputs": _joined()}
     samples = []
     with tempfile.TemporaryDirectory() as folder:
         for name, model in models.items():
             model.save(f"{folder}/x.json", f"{folder}/x.safetensors")
             files = {file: Path(folder, file).read_bytes() for file in ("x.json", "x.safetensors")}
-            if victim == "x.json" or name != "captured":  # which has no tensors
+            if victim == "x.json" or len(files[victim]) > EMPTY_FILE:
                 samples.append(Sample(name, files, victim, _load_own))
     return samples
 
@@ -206,10 +226,11 @@ def _own_samples(victim: str) -> list[Sample]:
 def _deployed_samples(victim: str) -> list[Sample]:
     samples = []
     with tempfile.TemporaryDirectory() as folder:
-        for heads in (1, 2):
-            deployed = calibrated(heads).quantize().to_cvm("x", folder)
-            files = {path.name: path.read_bytes() for path in deployed.iterdir()}
-            samples.append(Sample(f"{heads} heads", files, victim, _load_deployed))
+        for name, model in (("one head", calibrated().quantize()), ("two heads", calibrated(2).quantize()),
+                            ("two inputs", _joined())):
+            files = {path.name: path.read_bytes() for path in model.to_cvm("x", folder).iterdir()}
+            if victim != "params" or len(files["params"]) > EMPTY_FILE:
+                samples.append(Sample(name, files, victim, _load_deployed))
     return samples
 
 

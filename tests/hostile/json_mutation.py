@@ -8,18 +8,20 @@ import re
 from random import Random
 from typing import Any
 
-INTEGERS = (-1, 0, 1, 2, 3, 7, 127, 2 ** 31 - 1, 2 ** 31, -2 ** 31, 2 ** 32, 2 ** 53 + 1, 2 ** 63 - 1, 2 ** 63, -2 ** 63,
-            10 ** 19, 10 ** 30, 10 ** 400)
+INTEGERS = (-1, 0, 1, 2, 3, 7, 127, 2 ** 31 - 1, 2 ** 31, -2 ** 31, 2 ** 32, 2 ** 53 + 1, 2 ** 63 - 1, 2 ** 63,
+            -2 ** 63, 10 ** 19, 10 ** 30, 10 ** 400)
 NUMBERS = (0.5, -0.0, 1e-320, 1e308, -1e308, float("nan"), float("inf"))
-TEXTS = ("", " ", "null", "None", "True", "false", "0", "1", "-1", "2", "(1, 1)", "(2, 2)", "()", "(0, 0)", "(-1, -1)", "[1]",
-         "(1, 1, 1)", "(3,)", "(0, -1)", "(-2,)", "(-3, -3)", "(-4, 2, -1)", "1e999", "-inf", "nan", "1e-300", "0.5", "1e38",
-         "2147483647", "(2147483647, 2147483647)", "4294967296", "9223372036854775807", "99999999999999999999",
-         "(9223372036854775807, 9223372036854775807)", "(1000000, 1000000, 1000000)", "1000000000", "9" * 3000, "x" * 600,
-         "(" * 300, "a\0b", "\ud800", "ä", "data", "softmax", "relu", "int32", "float32", "self", "forward", "torch", "class",
-         "__class__", "a.b", "a b", "a-b", "import os", "nan" * 40)
+TEXTS = ("", " ", "null", "None", "True", "false", "0", "1", "-1", "2", "(1, 1)", "(2, 2)", "()", "(0, 0)", "(-1, -1)",
+         "[1]", "(1, 1, 1)", "(3,)", "(0, -1)", "(-2,)", "(-3, -3)", "(-4, 2, -1)", "1e999", "-inf", "nan", "1e-300",
+         "0.5", "1e38", "2147483647", "(2147483647, 2147483647)", "4294967296", "9223372036854775807",
+         "99999999999999999999", "(9223372036854775807, 9223372036854775807)", "(1000000, 1000000, 1000000)",
+         "1000000000", "9" * 3000, "x" * 600, "(" * 300, "a\0b", "\ud800", "ä", "data", "softmax", "relu", "int32",
+         "float32", "self", "forward", "torch", "class", "__class__", "__debug__", "a.b", "a b", "a-b", "import os",
+         "nan" * 40)
 SETTINGS = TEXTS[:TEXTS.index("9" * 3000)]  # as operators have them
 SETTING = re.compile(r"[-+]?[\d.]|[(\[]|True|False|None|\{\"")
 NUMBER = re.compile(r"[-+]?\d+")
+PIECES = ("9", "-", ",", "(", "0", " ", "_1", "\x01")
 CONTAINERS = ([], {}, [[]], [None], {"": None}, [0, 0], [0, 0, 0], ["int", 1], {"a": {"b": []}}, list(range(40)))
 DEEP = (2, 40)
 DEEPEST = 3000
@@ -91,8 +93,7 @@ def _other_text(value: str, random: Random, texts: tuple[str, ...]) -> str:
             pass
     position = random.randint(0, len(value))
     return random.choice((random.choice(texts), random.choice(texts), value[:position], value[position:],
-                          value[:position] + random.choice(("9", "-", ",", "(", "0", " ", "_1", "\x01")) + value[position:],
-                          value + value))
+                          value[:position] + random.choice(PIECES) + value[position:], value + value))
 
 
 def _other_setting(value: str, random: Random) -> str:

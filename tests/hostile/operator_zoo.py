@@ -14,8 +14,10 @@ ROWS: list[tuple[str, str, dict[str, str], list[str]]] = [
     ("BatchNorm", "bn", {"eps": "0.001", "fix_gamma": "False", "axis": "1"},
      ["conv", "bn_gamma", "bn_beta", "bn_moving_mean", "bn_moving_var"]),
     ("LeakyReLU", "prelu", {"act_type": "prelu"}, ["bn", "prelu_gamma"]),
-    ("Pooling", "pool", {"kernel": "(2, 2)", "stride": "(2, 2)", "pool_type": "max", "pooling_convention": "full"}, ["prelu"]),
-    ("Pooling", "average", {"kernel": "(3, 3)", "pad": "(1, 1)", "pool_type": "avg", "count_include_pad": "False"}, ["pool"]),
+    ("Pooling", "pool", {"kernel": "(2, 2)", "stride": "(2, 2)", "pool_type": "max", "pooling_convention": "full"},
+     ["prelu"]),
+    ("Pooling", "average", {"kernel": "(3, 3)", "pad": "(1, 1)", "pool_type": "avg", "count_include_pad": "False"},
+     ["pool"]),
     ("elemwise_add", "plus", {}, ["pool", "average"]),
     ("_mul_scalar", "times", {"scalar": "0.5"}, ["plus"]),
     ("broadcast_mul", "scaled", {}, ["times", "factor"]),
@@ -24,11 +26,13 @@ ROWS: list[tuple[str, str, dict[str, str], list[str]]] = [
     ("slice_axis", "part", {"axis": "1", "begin": "1", "end": "3"}, ["split:1"]),
     ("slice", "cut", {"begin": "(None, 0)", "end": "(None, 2)", "step": "(None, 1)"}, ["split"]),
     ("add_n", "sum_of_all", {"num_args": "3"}, ["part", "cut", "part"]),
-    ("Pad", "border", {"mode": "constant", "pad_width": "(0, 0, 0, 0, 1, 1, 1, 1)", "constant_value": "0"}, ["sum_of_all"]),
+    ("Pad", "border", {"mode": "constant", "pad_width": "(0, 0, 0, 0, 1, 1, 1, 1)", "constant_value": "0"},
+     ["sum_of_all"]),
     ("transpose", "turned", {"axes": "(0, 2, 3, 1)"}, ["border"]),
     ("SwapAxis", "swapped", {"dim1": "1", "dim2": "3"}, ["turned"]),
     ("Reshape", "reshaped", {"shape": "(0, -1, 2)"}, ["swapped"]),
-    ("_split_v2", "pieces", {"indices": "(0, 10)", "axis": "1", "squeeze_axis": "False", "sections": "0"}, ["reshaped"]),
+    ("_split_v2", "pieces", {"indices": "(0, 10)", "axis": "1", "squeeze_axis": "False", "sections": "0"},
+     ["reshaped"]),
     ("expand_dims", "wider", {"axis": "2"}, ["pieces"]),
     ("squeeze", "narrower", {"axis": "(2,)"}, ["wider"]),
     ("clip", "clipped", {"a_min": "-3", "a_max": "6"}, ["narrower"]),
@@ -52,8 +56,8 @@ def zoo_params() -> dict[str, np.ndarray]:
     """Parameters of the zoo, by name with prefix."""
     generator = np.random.default_rng(0)
     shapes = {"arg:conv_weight": (4, 3, 3, 3), "arg:conv_bias": (4,), "arg:bn_gamma": (4,), "arg:bn_beta": (4,),
-              "aux:bn_moving_mean": (4,), "aux:bn_moving_var": (4,), "arg:prelu_gamma": (4,), "arg:factor": (1, 4, 1, 1),
-              "arg:dense_weight": (3, 4), "arg:dense_bias": (3,)}
+              "aux:bn_moving_mean": (4,), "aux:bn_moving_var": (4,), "arg:prelu_gamma": (4,),
+              "arg:factor": (1, 4, 1, 1), "arg:dense_weight": (3, 4), "arg:dense_bias": (3,)}
     return {name: generator.uniform(0.1, 1, shape).astype(np.float32) for name, shape in shapes.items()}
 
 

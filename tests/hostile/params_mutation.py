@@ -9,12 +9,14 @@ from random import Random
 from tests.hostile.byte_mutation import extreme
 from tests.hostile.layouts import Layout
 
-NAMES = (b"", b"arg:", b"aux:", b"data", b"arg:data", b"\xff\xfe", b"\0", b"x" * 600, "ä".encode(), b"arg:arg:a", b"a b", b"self")
+NAMES = (b"", b"arg:", b"aux:", b"data", b"arg:data", b"\xff\xfe", b"\0", b"x" * 600, "ä".encode(), b"arg:arg:a",
+         b"a b", b"self")
 SPECIAL = {4: (b"\0\0\xc0\x7f", b"\0\0\x80\x7f", b"\xff\xff\x7f\x7f", b"\0\0\x80\xff", b"\1\0\0\0", b"\0\0\0\x80"),
            1: (b"\x80", b"\x7f", b"\xff")}
 
 
-def mutate_params(content: bytes, random: Random, layout: Layout, pack: Callable[[list[bytes], list[bytes]], bytes]) -> bytes:
+def mutate_params(content: bytes, random: Random, layout: Layout,
+                  pack: Callable[[list[bytes], list[bytes]], bytes]) -> bytes:
     """An intact file after one change of its arrays, names or values."""
     arrays, names = list(layout.arrays), list(layout.names)
     first, second = random.randrange(len(arrays)), random.randrange(len(arrays))
@@ -33,7 +35,8 @@ def mutate_params(content: bytes, random: Random, layout: Layout, pack: Callable
     elif kind == 5:  # values are NaN, infinite or extreme
         return _with_value(content, random, *layout.values[first])
     elif kind == 6:  # an array is cut or longer, its header is not
-        arrays[first] = random.choice((arrays[first][:-random.randint(1, 8)], arrays[first] + bytes(random.randint(1, 8))))
+        count = random.randint(1, 8)
+        arrays[first] = random.choice((arrays[first][:-count], arrays[first] + bytes(count)))
     elif kind == 7:  # an integer of a header is extreme
         arrays[first] = _with_header(arrays[first], random)
     else:  # many arrays

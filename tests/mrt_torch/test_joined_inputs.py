@@ -37,7 +37,8 @@ def test_join(arrays):
     ({"a": ARRAYS["a"]}, r"saw \['a'\]"), ({**ARRAYS, "c": ARRAYS["b"]}, "'c'"), ((ARRAYS["a"],), "saw 1"),
     ({"a": ARRAYS["a"], "b": ARRAYS["b"][:, :4]}, r"input 'b'\n.*saw \(2, 4\), expected \(N, 5\)"),
     ({"a": ARRAYS["a"], "b": ARRAYS["b"][:1]}, "differ in their batch"),
-    ({"a": ARRAYS["a"], "b": torch.tensor(1.0)}, r"saw \(\)"), ({"a": ARRAYS["a"], "b": ARRAYS["b"][:0]}, "wrong shape"),
+    ({"a": ARRAYS["a"], "b": torch.tensor(1.0)}, r"saw \(\)"),
+    ({"a": ARRAYS["a"], "b": ARRAYS["b"][:0]}, "wrong shape"),
     ({"a": ARRAYS["a"], "b": [1, 2]}, "saw list")])
 def test_what_does_not_fit_is_refused(arrays, text):
     with pytest.raises(InvalidArgumentError, match=text):
@@ -79,8 +80,9 @@ def test_a_model_of_one_input_has_none():
         model({"data": torch.zeros(1, 3, 6, 6)})
 
 
-@pytest.mark.parametrize("value", [5, [], {"a": 5}, {"a": [2, 3]}, {"a": [], "b": [2, 17]}, {"a": [2, "x"], "b": [2, 5]},
-                                   {"a": [2, 3, -4], "b": [2, 29]}, {"a": [2, 12.0], "b": [2, 5]}], ids=repr)
+@pytest.mark.parametrize("value", [5, [], {"a": 5}, {"a": [2, 3]}, {"a": [], "b": [2, 17]},
+                                   {"a": [2, "x"], "b": [2, 5]}, {"a": [2, 3, -4], "b": [2, 29]},
+                                   {"a": [2, 12.0], "b": [2, 5]}], ids=repr)
 def test_a_damaged_record_is_refused(value):
     model = two_inputs()
     model.prepare()

@@ -121,7 +121,10 @@ def test_a_deployed_model_without_extension_has_integers_only(tmp_path, quantize
 
 
 @pytest.mark.parametrize("extension", [{"oscales": [1.0]}, {"oscales": 5}, {"inputs_ext": 5}, {"output_shapes": [[1]]},
-                                       {"oscales": [0.0, 1.0]}, {"inputs_ext": {"data": {"scale": "1"}}}], ids=repr)
+                                       {"oscales": [0.0, 1.0]}, {"inputs_ext": {"data": {"scale": "1"}}},
+                                       {"oscales": [10**400, 1.0]}, {"output_shapes": [[2, 1], [2, 5]]},
+                                       {"inputs_ext": {"data": {"scale": 10**400, "target_bit": 8}}}],
+                         ids=lambda extension: repr(extension)[:60])
 def test_an_extension_that_does_not_fit_is_refused(tmp_path, quantized, extension):
     folder = quantized.to_cvm("net", tmp_path)
     save_ext(folder / "ext", load_ext(folder / "ext")[0] | extension)

@@ -36,7 +36,9 @@ def test_nothing_is_nothing():
     {"inputs": {"data": {"scale": "1", "target_bit": 8}}}, {"inputs": {"data": {"scale": 1, "target_bit": 8.5}}},
     {"inputs": {"data": {"scale": 1, "target_bit": 33}}}, {"inputs": {"data": {"scale": math.inf, "target_bit": 8}}},
     {"output_scales": None}, {"output_scales": [0]}, {"output_scales": [True]}, {"output_scales": [math.nan]},
-    {"maps": []}, {"maps": None}, {"output_shapes": 3}, {"output_shapes": [3]}, {"output_shapes": [[-1]]}], ids=repr)
+    {"maps": []}, {"maps": None}, {"output_shapes": 3}, {"output_shapes": [3]}, {"output_shapes": [[-1]]},
+    {"output_scales": [10**400]}, {"inputs": {"data": {"scale": 10**400, "target_bit": 8}}}],
+    ids=lambda change: repr(change)[:60])
 def test_what_is_no_record(change):
     with pytest.raises(InvalidFileError):
         QuantizationRecord.from_json(QuantizationRecord().to_json() | change)
@@ -52,3 +54,17 @@ def test_the_facts_of_a_graph_hold_the_same_scales():
     mrt = calibrated(heads=2)
     quantized = mrt.quantize()
     assert QuantizationRecord.of_graph(quantized.module) == quantized.record
+
+
+@pytest.mark.parametrize("shapes", [((2, 3),), ((2, 3), (2, 5)), ((2, 3), ()), ((2, 3), (0, 0))], ids=repr)
+def test_shapes_that_are_not_the_outputs(shapes):
+    """Oracle: two outputs of 3 and 4 elements a row; reshaping to other counts failed only when the model ran."""
+    record = QuantizationRecord(output_scales=(1.0, 1.0), output_shapes=shapes)
+    with pytest.raises(InvalidFileError) as raised:
+        record.check_outputs([(1, 3), (1, 4)], "x/ext")
+    assert raised.value.where == "x/ext" and raised.value.remedy
+
+
+def test_shapes_that_are_the_outputs():
+    record = QuantizationRecord(output_scales=(1.0, 1.0), output_shapes=((2, 3), (2, 2, 2)))
+    record.check_outputs([(1, 3), (1, 4)])

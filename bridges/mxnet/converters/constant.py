@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import fx
 
@@ -9,6 +11,8 @@ from bridges.mxnet.node_view import NodeView
 from bridges.mxnet.registry import register_converter
 
 aten = torch.ops.aten
+
+_MOST_ELEMENTS = 2**24  # a short text could ask for more than any memory holds
 
 
 @register_converter("zeros_like")
@@ -31,8 +35,7 @@ def convert_filled(view: NodeView) -> fx.Node:
         raise view.unsupported(f"its shape is {shape}; positive numbers are expected")
     number = {"_zeros": 0.0, "_ones": 1.0}.get(view.operator)
     number = view.attributes.real("value") if number is None else number
-    try:
-        value = torch.tensor(number, dtype=view.dtype).expand(shape)  # one number in memory, whatever the shape
-    except (RuntimeError, TypeError, OverflowError) as error:
-        raise view.invalid(f"its shape is {shape}: no tensor is as large") from error
+    if math.prod(shape) > _MOST_ELEMENTS:
+        raise view.unsupported(f"its shape is {shape}; {_MOST_ELEMENTS} elements are supported")
+    value = torch.tensor(number, dtype=view.dtype).expand(shape)  # one number in memory, whatever the shape
     return view.constant(value, "value")

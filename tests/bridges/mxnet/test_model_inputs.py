@@ -8,7 +8,7 @@ import pytest
 from bridges.mxnet.importer import find_model_inputs, import_symbol
 from bridges.mxnet.model_inputs import needed_nodes, resolve_input_shapes
 from bridges.mxnet.symbol import Symbol, SymbolNode
-from mrt_torch.errors import InvalidArgumentError, InvalidFileError
+from mrt_torch.errors import InvalidArgumentError, InvalidFileError, InvalidGraphError
 
 
 def classifier(shape=None):
@@ -36,7 +36,8 @@ def test_label_is_no_input_and_its_operators_are_dropped():
 def test_missing_parameters_are_all_named():
     with pytest.raises(InvalidFileError, match="2 parameters") as caught:
         import_symbol(classifier(), {}, (1, 3))
-    assert "fc_weight, fc_bias" in str(caught.value)
+    assert "'fc_weight', 'fc_bias'" in caught.value.why
+    assert caught.value.where == "first at node 'fc' (FullyConnected), which reads one"
 
 
 def test_variable_in_a_parameter_slot_can_be_declared_an_input():
@@ -101,3 +102,11 @@ def test_parameter_as_a_head_is_an_input_when_it_has_no_value():
     symbol = Symbol((SymbolNode("null", "w"),), ((0, 0),))
     assert find_model_inputs(symbol, {}) == {"w": None}
     assert find_model_inputs(symbol, {"w"}) == {}
+
+
+@pytest.mark.parametrize("extents", ["(1, 9223372036854775807)", "(4, 4611686018427387904)",
+                                     "(1, 9999999999999999999)"])
+def test_declared_shape_beyond_any_tensor(extents):
+    """Oracle: a tensor has fewer than 2**63 bytes. These were RuntimeError and TypeError of torch."""
+    with pytest.raises(InvalidGraphError, match="input 'data'"):
+        import_symbol(classifier(extents), PARAMS, None)

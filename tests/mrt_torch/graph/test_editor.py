@@ -167,3 +167,25 @@ def test_keywords_are_usable_names(editor, name):
     editor.output([editor.call(aten.neg.default, x, name=name)])
     editor.module.recompile()
     assert torch.equal(editor.module(torch.ones(2))[0], -torch.ones(2))
+
+
+def test_the_one_name_python_never_binds(editor):
+    """Oracle: Python compiles the graph's code; ``__debug__`` made it a SyntaxError."""
+    editor.output([editor.input("__debug__", (1,))])
+    editor.module.recompile()
+    assert editor.module(torch.ones(1))[0] == 1
+
+
+@pytest.mark.parametrize("shape", [(1, 2**63 - 1), (2**32, 2**32), (2**64,), (-1,)])
+def test_an_input_no_tensor_can_have(editor, shape):
+    """Oracle: torch refuses the shape, with errors of several kinds."""
+    with pytest.raises(InvalidGraphError, match="input 'data'"):
+        editor.input("data", shape)
+    assert not names(editor)
+
+
+def test_many_constants_of_alike_names_stay_apart(editor):
+    """Oracle: the value behind each node. The time grew with the square of their number."""
+    nodes = [editor.constant(name, torch.tensor(float(value)))
+             for value, name in enumerate(["a.b", "a-b", "a_b", "a b", "a_b_1", "a_b_2"] * 300)]
+    assert [float(tensor_of(editor.module, node)) for node in nodes] == list(range(1800))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import operator
 import pickle
 
 import pytest
@@ -268,3 +269,30 @@ def test_nothing_is_unpickled(saved, monkeypatch):
         monkeypatch.setattr(pickle, name, refuse)
     monkeypatch.setattr(torch, "load", refuse)
     load_damaged(saved)
+
+
+@pytest.mark.parametrize("target, count", [(torch.ops.aten.split.Tensor, 1), (torch.ops.aten.chunk.default, 10**9)])
+def test_splits_into_more_parts_than_memory_holds_are_refused(tmp_path, target, count):
+    """Oracle: the limit; a short file asked for 10**9 tensors."""
+    editor = GraphEditor(empty_graph_module())
+    parts = editor.call(target, editor.input("data", (1, 4)), 2, 1)
+    editor.output([editor.call(operator.getitem, parts, 1)])
+    paths = write(tmp_path, editor.module, Stage.SOURCE)
+    document = json.loads(paths[0].read_text())
+    document["nodes"][0]["shape"] = [1, 10**9]
+    document["nodes"][1]["args"][1] = count
+    paths[0].write_text(json.dumps(document))
+    with pytest.raises(InvalidFileError, match="parts"):
+        load_graph(*paths)
+
+
+def test_a_prepared_graph_with_nan_is_refused(tmp_path):
+    """Oracle: prepare refuses it too, so no such file was saved."""
+    model = prepared()
+    paths = write(tmp_path, model.module, model.stage)
+    tensors = load(paths[1].read_bytes())
+    name = next(name for name in tensors if "weight" in name)
+    tensors[name].view(-1)[0] = float("nan")
+    paths[1].write_bytes(save(tensors))
+    with pytest.raises(InvalidFileError, match=f"'{name}"):
+        load_graph(*paths)

@@ -13,7 +13,17 @@ from mrt_torch.errors import UnsupportedOperatorError
 from mrt_torch.ops import apply_pass
 from mrt_torch.passes import prepare
 from tests.mrt_torch.ops.graphs import (
-    assert_same_values, assert_untouched, assert_within, aten, draw, graph, integer_model, operators, rewritten, unary)
+    assert_same_values,
+    assert_untouched,
+    assert_within,
+    aten,
+    draw,
+    graph,
+    integer_model,
+    operators,
+    rewritten,
+    unary,
+)
 
 X = draw(2, 3, 4, 5)
 

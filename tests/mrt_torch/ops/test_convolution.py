@@ -12,8 +12,7 @@ from mrt_torch.ops import apply_pass
 from mrt_torch.ops.convolution import convolution_arguments
 from mrt_torch.passes import prepare, quantize
 from mrt_torch.quantization import QuantizationSettings
-from tests.mrt_torch.ops.graphs import (
-    assert_untouched, assert_within, aten, draw, graph, integer_model, relative_error)
+from tests.mrt_torch.ops.graphs import assert_untouched, assert_within, aten, draw, graph, integer_model, relative_error
 
 # input shape, weight shape, bias, stride, padding, dilation, groups
 VARIANTS = [

@@ -11,8 +11,18 @@ from mrt_torch.graph.facts import facts_of, source_name
 from mrt_torch.ops import apply_pass
 from mrt_torch.passes import prepare, prepare_for_compile
 from tests.mrt_torch.ops.graphs import (
-    assert_same_values, assert_untouched, assert_within, aten, draw, graph, integer_model, operators, relative_error, rewritten,
-    unary)
+    assert_same_values,
+    assert_untouched,
+    assert_within,
+    aten,
+    draw,
+    graph,
+    integer_model,
+    operators,
+    relative_error,
+    rewritten,
+    unary,
+)
 
 X = draw(2, 3, 4, 5)
 BINARY = [aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.maximum.default, aten.minimum.default]
@@ -29,7 +39,8 @@ def expected_with(target, x, constant, left):
     return target(constant, x) if left else target(x, constant)
 
 
-@pytest.mark.parametrize("value", [torch.tensor(0.3), torch.tensor([0.3]), torch.tensor([[[[-0.3]]]]), torch.tensor(0.0)])
+@pytest.mark.parametrize("value", [torch.tensor(0.3), torch.tensor([0.3]), torch.tensor([[[[-0.3]]]]),
+                                   torch.tensor(0.0)])
 @pytest.mark.parametrize("left", [False, True])
 @pytest.mark.parametrize("target", BINARY)
 def test_a_constant_of_one_element_becomes_a_number(target, value, left):
@@ -56,7 +67,8 @@ def test_minimum_is_a_negated_maximum():
     assert_same_values(module, rewritten(module), X, tolerance=0)
 
 
-@pytest.mark.parametrize("divisor", [draw(3, 1, 1) + 2, draw(1) * 3, torch.tensor(-7.0).double(), torch.tensor([4, 2, 8, 5, 3])])
+@pytest.mark.parametrize("divisor", [draw(3, 1, 1) + 2, draw(1) * 3, torch.tensor(-7.0).double(),
+                                     torch.tensor([4, 2, 8, 5, 3])])
 def test_division_by_a_constant_is_a_product(divisor):
     """Oracle: torch's division; x * (1 / c) rounds once more, 1e-12. The last divisor holds integers."""
     module = beside_constant(aten.div.Tensor, divisor)
@@ -65,7 +77,8 @@ def test_division_by_a_constant_is_a_product(divisor):
 
 
 @pytest.mark.parametrize("divisor, reason", [
-    (torch.tensor([1.0, 0.0, 2.0]).reshape(3, 1, 1), "the constant divisor holds a zero"), (None, "the divisor is computed")])
+    (torch.tensor([1.0, 0.0, 2.0]).reshape(3, 1, 1), "the constant divisor holds a zero"),
+    (None, "the divisor is computed")])
 def test_other_divisions_are_refused(divisor, reason):
     module = graph(lambda e, x: e.call(aten.div.Tensor, x, e.call(aten.exp.default, x)), X.shape) if divisor is None \
         else beside_constant(aten.div.Tensor, divisor.double())
@@ -101,8 +114,10 @@ def test_two_activations(target):
 
 def test_operands_of_one_scale_are_added_as_they_are():
     """Oracle: torch, exactly: 8 bits at one scale need no rounding."""
-    module = graph(lambda e, x: e.call(aten.add.Tensor, e.call(aten.relu.default, x), e.call(aten.abs.default, x)), X.shape)
-    model = integer_model(module, X)
+    def build(e, x):
+        return e.call(aten.add.Tensor, e.call(aten.relu.default, x), e.call(aten.abs.default, x))
+
+    model = integer_model(graph(build, X.shape), X)
     assert sorted(operators(model.module)) == ["abs", "elemwise_add", "relu"]
     seen = model.seen(X)
     assert torch.equal(model.integers(X)[0].double(), (seen.relu() + seen.abs()).mul(model.scales[0]).round())

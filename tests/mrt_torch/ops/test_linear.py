@@ -9,7 +9,16 @@ from mrt_torch.errors import PrecisionError, UnsupportedOperatorError
 from mrt_torch.ops import apply_pass
 from mrt_torch.passes import prepare
 from tests.mrt_torch.ops.graphs import (
-    assert_same_values, assert_untouched, assert_within, aten, draw, graph, integer_model, operators, rewritten)
+    assert_same_values,
+    assert_untouched,
+    assert_within,
+    aten,
+    draw,
+    graph,
+    integer_model,
+    operators,
+    rewritten,
+)
 
 
 def fully_connected(shape, weight, bias=None):

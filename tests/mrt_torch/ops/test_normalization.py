@@ -10,7 +10,16 @@ from mrt_torch.graph.editor import tensor_of
 from mrt_torch.ops import apply_pass
 from mrt_torch.passes import prepare
 from tests.mrt_torch.ops.graphs import (
-    assert_same_values, assert_within, aten, draw, graph, integer_model, operators, relative_error, rewritten)
+    assert_same_values,
+    assert_within,
+    aten,
+    draw,
+    graph,
+    integer_model,
+    operators,
+    relative_error,
+    rewritten,
+)
 
 
 def normalize(editor, x, channels=4, *, seed=7, affine=True, eps=1e-3):

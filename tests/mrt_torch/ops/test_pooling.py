@@ -11,7 +11,17 @@ from mrt_torch.errors import UnsupportedOperatorError
 from mrt_torch.ops import apply_pass
 from mrt_torch.passes import prepare
 from tests.mrt_torch.ops.graphs import (
-    assert_same_values, assert_untouched, assert_within, aten, draw, graph, integer_model, operators, rewritten, unary)
+    assert_same_values,
+    assert_untouched,
+    assert_within,
+    aten,
+    draw,
+    graph,
+    integer_model,
+    operators,
+    rewritten,
+    unary,
+)
 
 X = draw(2, 3, 7, 8)
 GEOMETRIES = [  # kernel, stride, padding
@@ -106,7 +116,7 @@ def test_quantized_global_average_pooling_is_exact():
 @pytest.mark.parametrize("geometry", GEOMETRIES[:8])
 @pytest.mark.parametrize("ceil_mode", [False, True])
 def test_quantized_max_pooling_is_exact(geometry, ceil_mode):
-    """Oracle: torch's max_pool2d of the quantized input. (MRT defect 12: the pool type comes from the right operator.)"""
+    """Oracle: torch's max_pool2d of the quantized input. (MRT defect 12: the pool type is read.)"""
     arguments = (*geometry, [1, 1], ceil_mode)
     model = integer_model(unary(aten.max_pool2d.default, *arguments, shape=X.shape), X)
     assert torch.equal(model(X), aten.max_pool2d.default(model.seen(X), *arguments))
@@ -151,7 +161,7 @@ def test_max_pooling_is_not_rewritten():
 
 
 @pytest.mark.parametrize("target, arguments, shape, reason", [
-    (aten.max_pool2d.default, ([2, 2], [2, 2], [0, 0], [2, 2]), (2, 3, 7, 8), r"dilation \[2, 2\]: the runtime has none"),
+    (aten.max_pool2d.default, ([2, 2], [2, 2], [0, 0], [2, 2]), (2, 3, 7, 8), r"dilation \[2, 2\]: the runtime has no"),
     (aten.max_pool2d.default, ([2, 2],), (3, 7, 8), "the input has 3 axes, expected 4"),
     (aten.avg_pool2d.default, ([2, 2],), (3, 7, 8), "the input has 3 axes, expected 4"),
     (aten.adaptive_avg_pool2d.default, ([1, 1],), (3, 7, 8), "the input has 3 axes, expected 4")])

@@ -10,7 +10,15 @@ from mrt_torch.ops import apply_pass
 from mrt_torch.passes import prepare, quantize
 from mrt_torch.quantization import QuantizationSettings
 from tests.mrt_torch.ops.graphs import (
-    assert_untouched, assert_within, aten, draw, graph, integer_model, operators, unary)
+    assert_untouched,
+    assert_within,
+    aten,
+    draw,
+    graph,
+    integer_model,
+    operators,
+    unary,
+)
 
 TARGETS = {"sum": aten.sum.dim_IntList, "mean": aten.mean.dim, "max": aten.amax.default}
 
@@ -58,6 +66,18 @@ def test_a_longer_sum_has_narrower_terms(length, bits):
     model = integer_model(unary(TARGETS["sum"], [1], False, shape=x.shape), x, input_precision=20)
     assert model.node("sum").args[0].meta["mrt"].precision == bits
     assert_within(model(x), x.sum(1), 0.51 / (2 ** (bits - 1) - 1) * length)
+
+
+@pytest.mark.parametrize("name", ["sum", "mean"])
+@pytest.mark.parametrize("bits", [2, 4, 12])
+def test_the_precision_of_terms_is_a_setting(name, bits):
+    """Bound: half a unit of that precision for each term, and 2**-8 of a unit for the bits kept before the product."""
+    x = draw(2, 3, 4)
+    model = integer_model(unary(TARGETS[name], [1], False, shape=x.shape), x, input_precision=16,
+                          operator_precisions={name: bits})
+    assert model.node("sum").args[0].meta["mrt"].precision == bits
+    expected = TARGETS[name](x, [1], False)
+    assert_within(model(x), expected, 0.51 / (2 ** (bits - 1) - 1) * (3 if name == "sum" else 1))
 
 
 @pytest.mark.parametrize("name", ["sum", "mean"])

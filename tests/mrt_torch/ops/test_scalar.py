@@ -10,7 +10,17 @@ import torch
 from mrt_torch.errors import UnsupportedOperatorError
 from mrt_torch.passes import prepare
 from tests.mrt_torch.ops.graphs import (
-    assert_same_values, assert_untouched, assert_within, aten, draw, graph, integer_model, operators, rewritten, unary)
+    assert_same_values,
+    assert_untouched,
+    assert_within,
+    aten,
+    draw,
+    graph,
+    integer_model,
+    operators,
+    rewritten,
+    unary,
+)
 
 X = draw(2, 3, 4, 5)
 
@@ -71,7 +81,8 @@ def test_a_tower_of_wide_sums_stays_within_32_bits():
     Oracle: the bias and the numbers. Bound: 16 bits of the largest sum, twice.
     """
     def build(e, x):
-        y = e.call(aten.linear.default, x, e.constant("w", draw(4, 3) * 1e-12), e.constant("b", torch.full((4,), 0.9, dtype=x.meta["val"].dtype)))
+        bias = e.constant("b", torch.full((4,), 0.9, dtype=torch.float64))
+        y = e.call(aten.linear.default, x, e.constant("w", draw(4, 3) * 1e-12), bias)
         for number in (0.9, 0.8, 0.7, 0.6):
             y = e.call(aten.add.Scalar, y, number)
         return y
@@ -86,6 +97,19 @@ def test_zero_input_plus_a_number():
     zeros = torch.zeros(2, 3, dtype=torch.float64)
     model = integer_model(unary(aten.add.Scalar, 3e-5, shape=(2, 3)), zeros)
     assert_within(model(zeros), torch.full((2, 3), 3e-5, dtype=torch.float64), 3e-5 * 2 ** -14)
+
+
+@pytest.mark.parametrize("magnitude", [1e-3, 1e-9, 1e-12, 1e-30])
+def test_a_tensor_next_to_zero_plus_a_number(magnitude):
+    """A tensor far below a unit of the sum counts as zero. Bound: a unit of the 16 bits that hold the number."""
+    def build(e, x):
+        y = e.call(aten.linear.default, x, e.constant("w", draw(4, 3) * magnitude))
+        return e.call(aten.add.Scalar, y, 0.7), e.call(aten.constant_pad_nd.default, y, [1, 0], -0.7)
+
+    module, x = graph(build, (2, 3)), draw(2, 3)
+    model = integer_model(module, x)
+    for found, scale, expected in zip(model.integers(x), model.scales, module(x), strict=True):
+        assert_within(found.double() / scale, expected, 0.7 * 2 ** -15 + 0.03 * magnitude)
 
 
 @pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])

@@ -105,7 +105,7 @@ def test_an_axis_too_long_is_refused():
         quantize(prepared, thresholds, QuantizationSettings())
 
 
-@pytest.mark.parametrize("arguments, reason", [((0,), "it runs along the batch axis"), ((-2,), "it runs along the batch"),
+@pytest.mark.parametrize("arguments, reason", [((0,), "it runs along the batch axis"), ((-2,), "it runs along"),
                                                ((1, torch.int32), "its result type torch.int32 is not a float")])
 def test_refusals(arguments, reason):
     module = unary(aten.softmax.int, 1, shape=(2, 3))

@@ -13,7 +13,16 @@ from mrt_torch.graph.runner import run_pass
 from mrt_torch.graph.stage import Stage
 from mrt_torch.ops import apply_pass
 from mrt_torch.passes import fuse_transpose, prepare
-from tests.mrt_torch.ops.graphs import assert_same_values, aten, draw, graph, integer_model, operators, transposed, unary
+from tests.mrt_torch.ops.graphs import (
+    assert_same_values,
+    aten,
+    draw,
+    graph,
+    integer_model,
+    operators,
+    transposed,
+    unary,
+)
 
 PERMUTE = aten.permute.default
 X = draw(2, 3, 4, 5)
@@ -78,8 +87,9 @@ def test_a_whole_tower_trades_places():
     check(chain((PERMUTE, LAST), *ELEMENTWISE[:3], (PERMUTE, FIRST)), ["relu", "leaky_relu", "clamp"])
 
 
-@pytest.mark.parametrize("step", [(aten.softmax.int, 1), (aten.flatten.using_ints, 1, 2), (aten.slice.Tensor, 1, 0, 2, 1),
-                                  (aten.max_pool2d.default, [2, 2]), (aten.constant_pad_nd.default, [1, 1], 0.0)],
+@pytest.mark.parametrize("step", [(aten.softmax.int, 1), (aten.flatten.using_ints, 1, 2),
+                                  (aten.slice.Tensor, 1, 0, 2, 1), (aten.max_pool2d.default, [2, 2]),
+                                  (aten.constant_pad_nd.default, [1, 1], 0.0)],
                          ids=lambda step: step[0]._opname)
 def test_operators_with_axes_stay(step):
     check(chain((PERMUTE, LAST), step), ["permute", step[0]._opname])
@@ -191,8 +201,8 @@ def test_a_reduction_of_a_transpose_with_two_readers_stays():
     check(graph(build, X.shape), ["permute", "sum", "softmax"])
 
 
-STEPS = st.sampled_from([*ELEMENTWISE[:5], (PERMUTE, LAST), (PERMUTE, FIRST), (PERMUTE, [0, 1, 3, 2]), "add", "cat", "sum",
-                         "fork"])
+STEPS = st.sampled_from([*ELEMENTWISE[:5], (PERMUTE, LAST), (PERMUTE, FIRST), (PERMUTE, [0, 1, 3, 2]), "add", "cat",
+                         "sum", "fork"])
 
 
 @settings(deadline=None, max_examples=60)

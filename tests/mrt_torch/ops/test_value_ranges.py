@@ -23,8 +23,8 @@ def convolution(e, x, seed, magnitude, groups, has_bias):
 
 def norm(e, x, seed):
     gamma, beta, mean = (e.constant("p", draw(CHANNELS, seed=seed + i)) for i in range(3))
-    return e.call(aten.batch_norm.default, x, gamma, beta, mean, e.constant("v", draw(CHANNELS, seed=seed) + 1.2), False,
-                  0.1, 1e-5, False)
+    variance = e.constant("v", draw(CHANNELS, seed=seed) + 1.2)
+    return e.call(aten.batch_norm.default, x, gamma, beta, mean, variance, False, 0.1, 1e-5, False)
 
 
 UNARY = {"relu": (aten.relu.default,), "leaky": (aten.leaky_relu.default, 0.2), "clip": (aten.clamp.default, -0.4, 0.6),
@@ -71,7 +71,8 @@ def test_every_node_stays_in_its_range(steps, data_magnitude, bits):
     model = integer_model(network(steps), draw(*SHAPE, magnitude=data_magnitude), input_precision=bits)
     largest = facts_of(input_nodes(model.module.graph)[0]).value_range.maximum
     signs = torch.randint(0, 2, (5, *SHAPE[1:]), generator=torch.Generator().manual_seed(0)) * 2 - 1
-    for integers in (torch.full(SHAPE, largest), torch.full(SHAPE, -largest), signs * largest, torch.zeros(1, *SHAPE[1:])):
+    full, zeros = torch.full(SHAPE, largest), torch.zeros(1, *SHAPE[1:])
+    for integers in (full, -full, signs * largest, zeros):
         CheckedRun(model.module).run(integers.to(torch.int32))
 
 

@@ -43,7 +43,8 @@ def test_parts_keep_their_names():
     """A part can be found, split at and calibrated by the name of the input it was."""
     module = fused(graph(outputs, (2, 3, 4), (2, 5), names=("left/x", "right/x"))).module
     assert operators(module) == ["slice", "reshape", "slice", "relu", "relu"]
-    assert [source_name(n.args[0]) for n in module.graph.nodes if n.target is aten.relu.default] == ["left/x", "right/x"]
+    parts = [n.args[0] for n in module.graph.nodes if n.target is aten.relu.default]
+    assert [source_name(n) for n in parts] == ["left/x", "right/x"]
 
 
 def test_an_input_nothing_reads_keeps_its_place():

@@ -26,7 +26,8 @@ def everything(e, x):
     y = e.call(aten.leaky_relu.default, y, 0.1)
     y = e.call(aten.permute.default, e.call(aten.permute.default, y, [0, 2, 3, 1]), [0, 3, 1, 2])
     left, right = (e.call(operator.getitem, e.call(aten.split.Tensor, y, 2, 1), i) for i in (0, 1))
-    y = e.call(aten.cat.default, [left, e.call(aten.div.Tensor, right, e.constant("two", torch.tensor(2.0).double()))], 1)
+    right = e.call(aten.div.Tensor, right, e.constant("two", torch.tensor(2.0).double()))
+    y = e.call(aten.cat.default, [left, right], 1)
     y = e.call(aten.avg_pool2d.default, y, [3, 3], [2, 2], [1, 1], True, False)
     y = e.call(aten.adaptive_avg_pool2d.default, e.call(aten.dropout.default, y, 0.5, False), [1, 1])
     y = e.call(aten.linear.default, e.call(aten.flatten.using_ints, y, 1, -1),

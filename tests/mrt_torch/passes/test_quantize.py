@@ -12,7 +12,16 @@ from mrt_torch.graph.stage import Stage, check_stage
 from mrt_torch.passes import prepare, quantize
 from mrt_torch.quantization import QuantizationSettings
 from tests.mrt_torch.ops.graphs import (
-    assert_within, aten, draw, graph, integer_model, operators, relative_error, thresholds_of, unary)
+    assert_within,
+    aten,
+    draw,
+    graph,
+    integer_model,
+    operators,
+    relative_error,
+    thresholds_of,
+    unary,
+)
 
 X = draw(4, 3, 6, 6, dtype=torch.float32)
 
@@ -47,7 +56,7 @@ def test_integer_nodes_carry_the_names_of_the_float_nodes(prepared):
     assert {name: names[name] for name in floats if name not in shared} == {
         name: source for name, source in floats.items() if name not in shared}
     assert [n.name for n in output_nodes(module.graph)] == ["prob", "fc_out"]
-    assert len(scales) == 2 and all(facts_of(n).scale == s for n, s in zip(output_nodes(module.graph), scales, strict=True))
+    assert [facts_of(n).scale for n in output_nodes(module.graph)] == scales
 
 
 def test_a_float_node_may_be_called_like_an_integer_operator():
@@ -104,7 +113,8 @@ def test_restoring_a_bad_operator_helps(prepared):
     thresholds, narrow = thresholds_of(prepared, X), {"Convolution": 3}
     errors = []
     for restore in (frozenset(), frozenset(["conv/out"])):
-        module, scales = quantize(prepared, thresholds, QuantizationSettings(operator_precisions=narrow, restore=restore))
+        settings = QuantizationSettings(operator_precisions=narrow, restore=restore)
+        module, scales = quantize(prepared, thresholds, settings)
         errors.append(relative_error(run(module, X)[1].double() / scales[1], prepared(X)[1].double()))
     assert errors[1] < errors[0] / 3
 
@@ -118,10 +128,10 @@ def test_a_missing_threshold_names_the_node(prepared):
 
 
 def test_the_float_graph_is_unchanged(prepared):
-    code, weight = prepared.code, getattr(prepared, "conv_weight").clone()
+    code, weight = prepared.code, prepared.conv_weight.clone()
     quantize(prepared, thresholds_of(prepared, X), QuantizationSettings())
     assert prepared.code == code
-    assert torch.equal(getattr(prepared, "conv_weight"), weight)
+    assert torch.equal(prepared.conv_weight, weight)
 
 
 def test_twice_is_the_same(prepared):

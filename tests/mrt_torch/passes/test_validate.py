@@ -26,8 +26,8 @@ def test_everything_is_listed_at_once():
     gelu, nearest = lines[2].split("; ")
     assert gelu == "aten.gelu.default, 2 times, first at node 'block/gelu0' (aten.gelu.default)"
     assert nearest.startswith("the nearest supported operator is aten.")
-    assert lines[3:] == ["aten.tan.default, once, first at node 'tan_default' (aten.tan.default); the nearest supported "
-                         "operator is aten.tanh.default"]
+    assert lines[3:] == ["aten.tan.default, once, first at node 'tan_default' (aten.tan.default); "
+                         "the nearest supported operator is aten.tanh.default"]
 
 
 def test_the_error_holds_all_lines_and_a_remedy():
@@ -47,7 +47,8 @@ def test_items_of_an_unknown_operator_are_not_listed():
 
 
 @pytest.mark.parametrize("target, arguments", [
-    (aten.gelu.default, ()), (aten.hardswish.default, ()), (aten.softplus.default, ()), (aten.sqrt.default, ()), (aten.argmax.default, (1,)), (aten.gt.Scalar, (0.5,))])
+    (aten.gelu.default, ()), (aten.hardswish.default, ()), (aten.softplus.default, ()),
+    (aten.sqrt.default, ()), (aten.argmax.default, (1,)), (aten.gt.Scalar, (0.5,))])
 def test_activations_that_look_like_supported_ones(target, arguments):
     """MRT defect 1: gelu and softrelu went through as other functions; argmax (12), greater (5) cannot be quantized."""
     with pytest.raises(UnsupportedOperatorError, match=f"aten.{target._opname}"):

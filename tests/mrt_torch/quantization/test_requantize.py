@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from mrt_torch.cvm.interval import bits_for, precision_range
 from mrt_torch.quantization import Rescaling, choose_rescaling
+from mrt_torch.quantization.requantize import check_rescaling
 
 HALF = Fraction(1, 2)
 WIDTHS, TARGETS, GUARDS = st.integers(2, 32), st.integers(2, 24), st.integers(1, 16)
@@ -100,3 +101,12 @@ def test_the_guard_bits_bind_only_where_the_fraction_has_its_12_bits():
     """31 bits for the product: 8 + 8 of the operand leave 15 for the fraction; asking for 16 more leaves 12."""
     assert choose_rescaling(0.7 / 2 ** 16, 24, 8, 8).width == 16
     assert choose_rescaling(0.7 / 2 ** 16, 24, 8, 16).width == 19
+
+
+@settings(deadline=None, max_examples=100)
+@given(RATIOS, st.floats(-12, 1))
+def test_the_built_in_rule_passes_the_check_of_rules(case, octaves):
+    """Whatever the ratio, also one that leaves the target half empty."""
+    ratio, width, target, guard = case
+    chosen = choose_rescaling(ratio * 2.0 ** octaves, width, target, guard)
+    assert check_rescaling(chosen, width) is chosen

@@ -24,3 +24,18 @@ def test_unknown_shape_is_named(import_node):
     """Oracle: the support table of the converter."""
     with pytest.raises(UnsupportedOperatorError, match=r"\(0, 3\)"):
         import_node("_zeros", dict(shape="(0, 3)"))
+
+
+def test_filled_takes_no_memory_for_its_shape(import_node):
+    """Oracle: the strides."""
+    (value,) = import_node("_full", dict(shape="(4096, 4096)", value="2.5")).buffers()
+    assert value.shape == (4096, 4096) and value.stride() == (0, 0)
+    assert value[0, 1] == 2.5
+
+
+@pytest.mark.parametrize("extents", ["(4096, 4097)", "(1000000, 1000000)", "(9223372036854775807, 2)",
+                                     "(9999999999999999999, 1)"])
+def test_shapes_beyond_memory_are_refused(import_node, extents):
+    """Oracle: the limit. These made tensors of terabytes, or RuntimeError and TypeError of torch."""
+    with pytest.raises(UnsupportedOperatorError, match="'node'"):
+        import_node("_ones", dict(shape=extents))

@@ -88,3 +88,19 @@ def test_parts_that_do_not_exist(import_node, operator, attributes):
     """Oracle: MXNet refuses them too."""
     with pytest.raises(InvalidGraphError):
         import_node(operator, attributes, (1, 4))
+
+
+@pytest.mark.parametrize("operator, attributes", [
+    ("SliceChannel", dict(num_outputs=str(10**9), axis="1")), ("_split_v2", dict(sections=str(10**9), axis="1")),
+])
+def test_only_outputs_that_are_read_are_made(import_node, operator, attributes):
+    """Oracle: the one slice by hand; a short file that announced 10**9 of them took all time and memory."""
+    module = import_node(operator, attributes, (1, 2 * 10**9), heads=((-1, 3),))
+    (node,) = [node for node in module.graph.nodes if node.op == "call_function"]
+    assert node.args[1:] == (1, 6, 8, 1) and node.name == "node_output3"
+
+
+def test_output_beyond_the_last_is_refused(import_node):
+    """Oracle: two slices have no third."""
+    with pytest.raises(UnsupportedOperatorError, match="reads output 2"):
+        import_node("SliceChannel", dict(num_outputs="2"), (1, 4), heads=((-1, 2),))
