@@ -40,7 +40,8 @@ class MRT:
             raise InvalidArgumentError("MRT takes a prepared float model", where="MRT(model)", why=f"saw {model!r}",
                                        remedy="call model.prepare(input_shape) first")
         if len(input_nodes(model.module.graph)) != 1:
-            raise InvalidArgumentError("MRT takes a model with one input", where="MRT(model)", why=f"saw {model.input_names()}",
+            raise InvalidArgumentError("MRT takes a model with one input", where="MRT(model)",
+                                       why=f"saw {model.input_names()}",
                                        remedy="call model.prepare with a shape for each input, which joins them")
         self.model = model
         self.current_model = model

@@ -37,7 +37,8 @@ def batches(data: Any) -> Iterator[torch.Tensor]:
         empty = False
         yield as_tensor(item[0] if isinstance(item, (tuple, list)) and item else item, CalibrationError)
     if empty:
-        raise CalibrationError("there is no calibration data", where="MRT.set_data", why="the iterable is empty or used up",
+        raise CalibrationError("there is no calibration data", where="MRT.set_data",
+                               why="the iterable is empty or used up",
                                remedy="pass a list or a DataLoader, which can be read again, not a generator")
 
 

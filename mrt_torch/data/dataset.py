@@ -59,7 +59,8 @@ class Dataset:
 class ArrayDataset(Dataset):
     """Arrays in memory: inputs (N, ...) and labels (N,); the last batch may be smaller."""
 
-    def __init__(self, input_shape: Sequence[int], inputs: np.ndarray | torch.Tensor, labels: np.ndarray | torch.Tensor):
+    def __init__(self, input_shape: Sequence[int], inputs: np.ndarray | torch.Tensor,
+                 labels: np.ndarray | torch.Tensor):
         super().__init__(input_shape)
         self.inputs, self.labels = torch.as_tensor(inputs), torch.as_tensor(labels)
         if len(self.inputs) != len(self.labels) or tuple(self.inputs.shape[1:]) != self.input_shape[1:]:

@@ -125,7 +125,7 @@ def _capture_free(module: nn.Module, examples: tuple[torch.Tensor, ...], argumen
     try:
         with _without_torch_logs():  # a failure is handled here
             program = _export(module, pytree.tree_leaves(repeated), shapes)
-    except Exception as error:  # noqa: BLE001  (torch.export raises errors of every kind)
+    except Exception as error:
         logger.debug("export with a free batch failed: %s", error)
         return _capture_fixed(module, examples, error)
     symbol = _batch_symbol(program)

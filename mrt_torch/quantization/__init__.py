@@ -11,6 +11,6 @@ from mrt_torch.quantization.settings import DEFAULT_OPERATOR_PRECISIONS, Quantiz
 __all__ = [
     "DEFAULT_OPERATOR_PRECISIONS", "Buffer", "QuantizationContext", "QuantizationSettings", "Quantized", "Quantizer",
     "RequantizationRule", "Rescaling", "SBuffer", "SLBuffer", "SZBuffer", "USQuantizer", "choose_rescaling",
-    "cvm_float", "get_bit", "get_bit_cnt", "get_buffer", "get_range", "int_realize", "realize", "requant", "requant_operator",
-    "requant_parameter", "scale",
+    "cvm_float", "get_bit", "get_bit_cnt", "get_buffer", "get_range", "int_realize", "realize", "requant",
+    "requant_operator", "requant_parameter", "scale",
 ]

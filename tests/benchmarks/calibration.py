@@ -27,7 +27,7 @@ def _network() -> tuple[torch.nn.Module, Model, torch.Tensor]:
 
 
 def peak_memory(action: Callable[[], object]) -> int:
-    """Most bytes of tensors alive at once while ``action`` runs, above those alive before: what torch allocates and frees.
+    """Most bytes of tensors alive at once while ``action`` runs, above those alive before it.
 
     The process's resident memory would show what the C library keeps for later as well, which varies by half.
     """

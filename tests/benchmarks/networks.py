@@ -84,7 +84,8 @@ def _shared(name: str, shape: tuple[int, ...], pictures: Callable[[], datasets.P
     return Network(name, partial(_from_symbol, MODELS / name), shape, pictures, lambda: MODELS / name)
 
 
-def _captured(name: str, shape: tuple[int, ...], pictures: Callable[[], datasets.Pictures], suffix: str = "") -> Network:
+def _captured(name: str, shape: tuple[int, ...], pictures: Callable[[], datasets.Pictures],
+              suffix: str = "") -> Network:
     return Network(name + suffix, partial(_from_torch, name, shape), shape, pictures, module=partial(_module, name))
 
 
@@ -114,8 +115,8 @@ LABELLED = [
 ]
 UNLABELLED = [
     _shared("lffd_plate_small", (1, 3, 160, 160), partial(datasets.scenes, 160)),
-    *(_gluon(name) for name in ("resnet18_v1", "mobilenet1.0", "mobilenetv2_1.0", "squeezenet1.1", "alexnet", "vgg11_bn",
-                                "resnet50_v2", "densenet121")),
+    *(_gluon(name) for name in ("resnet18_v1", "mobilenet1.0", "mobilenetv2_1.0", "squeezenet1.1", "alexnet",
+                                "vgg11_bn", "resnet50_v2", "densenet121")),
     _gluon("inceptionv3", 299),
 ]
 NETWORKS = LABELLED + UNLABELLED

@@ -31,7 +31,7 @@ def run(module: nn.Module, shape: tuple[int, ...]) -> dict[str, float]:
         from mrt import transformer
         symbol, params = Path(folder) / "net-symbol.json", Path(folder) / "net-0000.params"
         Model.from_torch(module, torch.zeros(2, *shape[1:])).save(symbol, params)
-        arrays = {name.removeprefix("arg:").removeprefix("aux:"): array for name, array in mx.nd.load(str(params)).items()}
+        arrays = {name.partition(":")[2]: array for name, array in mx.nd.load(str(params)).items()}
         model = transformer.Model(mx.sym.load(str(symbol)), arrays)
         seconds, begin = {}, time.perf_counter()
         model.prepare(shape)

@@ -26,7 +26,7 @@ INPUTS = 8
 
 
 def float_error(network: Network, inputs: torch.Tensor) -> str:
-    """Relative error of the float graph: of an import against MXNet running the symbol, of a capture against its module."""
+    """Relative error of an import against MXNet running the symbol, of a capture against its module."""
     if network.symbol is None:
         return _relative_error(network.load().module(inputs)[0], network.module()(inputs))
     from bridges.mxnet.installation import import_mxnet
@@ -62,11 +62,12 @@ def compare(network: Network, runtime: CvmRuntime | None, folder: Path) -> list[
     results = {"CVM files": _same(expected, [o.numpy() for o in Model.load_cvm(deployed).to_graph()(integers)])}
     results["MXNet"] = _same(expected, _run_mxnet(quantized, integers, folder))
     for device in ("cpu", "formal"):
-        results[device] = "not installed" if runtime is None else _same(expected, _run(runtime, deployed, integers, device))
+        results[device] = "not installed" if runtime is None else _same(
+            expected, _run(runtime, deployed, integers, device))
     distinct = sum(len(np.unique(output)) for output in expected)
     nodes = sum(node.op == "call_function" for node in quantized.module.graph.nodes)
-    return [network.name, error, str(nodes), str(distinct), *(results[key] for key in ("MXNet", "CVM files", "cpu", "formal")),
-            f"{time.perf_counter() - begin:.0f}"]
+    return [network.name, error, str(nodes), str(distinct),
+            *(results[key] for key in ("MXNet", "CVM files", "cpu", "formal")), f"{time.perf_counter() - begin:.0f}"]
 
 
 def _run_mxnet(quantized: Model, integers: torch.Tensor, folder: Path) -> list[np.ndarray]:

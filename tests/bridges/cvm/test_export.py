@@ -11,8 +11,7 @@ from bridges.cvm.params_file import parse_params
 from bridges.cvm.symbol_parser import parse_symbol
 from mrt_torch.errors import ExportError, InvalidArgumentError
 from mrt_torch.extension_file import load_ext
-from tests.bridges.cvm.graphs import (convolution_graph, cvm, deployed_bytes, integer_graph, integers,
-                                      two_headed_graph)
+from tests.bridges.cvm.graphs import convolution_graph, cvm, deployed_bytes, integer_graph, integers, two_headed_graph
 
 EXTENSION = {"inputs_ext": {"data": {"scale": 12.5, "target_bit": 8}}, "oscales": [3.0],
              "input_shapes": {"data": [1, 3, 8, 8]}}

@@ -13,8 +13,7 @@ from mrt_torch.cvm import OPERATORS
 from mrt_torch.errors import ExportError
 from mrt_torch.graph.editor import GraphEditor
 from mrt_torch.graph.facts import set_facts
-from tests.bridges.cvm.graphs import (convolution_graph, cvm, deployed_bytes, integer_graph, integers,
-                                      two_headed_graph)
+from tests.bridges.cvm.graphs import convolution_graph, cvm, deployed_bytes, integer_graph, integers, two_headed_graph
 from tests.bridges.cvm.operator_cases import CASES
 
 

@@ -18,8 +18,7 @@ from bridges.cvm.symbol_file import format_symbol
 from bridges.cvm.symbol_parser import parse_symbol
 from mrt_torch.cvm import gas
 from mrt_torch.errors import ExportError, InvalidArgumentError, InvalidFileError, RuntimeLibraryError
-from tests.bridges.cvm.graphs import (convolution_graph, cvm, deployed_bytes, integer_graph, integers,
-                                      two_headed_graph)
+from tests.bridges.cvm.graphs import convolution_graph, cvm, deployed_bytes, integer_graph, integers, two_headed_graph
 from tests.bridges.cvm.operator_cases import CASES
 
 pytestmark = pytest.mark.cvm_runtime

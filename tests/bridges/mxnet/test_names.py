@@ -26,7 +26,8 @@ def test_variables_of_one_name_are_one_parameter():
     weight = SymbolNode("null", "w")
     total = SymbolNode("broadcast_add", "a", {}, ((0, 0), (1, 0)))
     twice = SymbolNode("broadcast_add", "b", {}, ((3, 0), (2, 0)))
-    module = import_symbol(Symbol((DATA, weight, weight, total, twice), ((4, 0),)), {"w": np.ones((1, 2), "float32")}, (1, 2))
+    symbol = Symbol((DATA, weight, weight, total, twice), ((4, 0),))
+    module = import_symbol(symbol, {"w": np.ones((1, 2), "float32")}, (1, 2))
     assert len(dict(module.named_buffers())) == 1
 
 

@@ -30,7 +30,8 @@ def test_accuracy_accumulates_over_batches():
     assert dataset.metrics() == {"correct": 0, "seen": 0}
 
 
-@pytest.mark.parametrize(("inputs", "labels"), [(torch.zeros(3, 2), torch.zeros(4)), (torch.zeros(3, 5), torch.zeros(3))])
+@pytest.mark.parametrize(("inputs", "labels"), [
+    (torch.zeros(3, 2), torch.zeros(4)), (torch.zeros(3, 5), torch.zeros(3))])
 def test_inputs_and_labels_must_fit(inputs, labels):
     with pytest.raises(InvalidArgumentError, match="do not fit"):
         ArrayDataset((1, 2), inputs, labels)
