@@ -174,7 +174,8 @@ class QuantizationContext:
 
     def rescale(self, quantized: Quantized, threshold: float, bits: int, scale: float | None = None) -> Quantized:
         """``quantized``, whose float magnitude is ``threshold``, in ``bits`` bits at about ``scale``."""
-        if threshold == 0 or quantized.value_range.magnitude == 0:
+        negligible = scale is not None and threshold * scale < 0.5
+        if threshold == 0 or quantized.value_range.magnitude == 0 or negligible:
             return Quantized(self.narrow(quantized.node, 1), quantized.scale if scale is None else scale)
         width = min(quantized.value_range.precision, get_bit(threshold * quantized.scale))
         if scale is None:
@@ -215,7 +216,8 @@ class QuantizationContext:
         requantized = [self.requantize(n, bits, scale) for n in float_nodes]
         for float_node, quantized in zip(float_nodes, requantized, strict=True):
             mismatch = abs(quantized.scale / scale - 1)
-            if mismatch > LARGEST_MISMATCH and mismatch * self.threshold(float_node) * scale > 1:
+            largest = min(self.threshold(float_node) * scale, quantized.value_range.magnitude)
+            if mismatch > LARGEST_MISMATCH and mismatch * largest > 1:
                 raise InvalidArgumentError("the requantization rule misses a scale that tensors share",
                                            where=describe(float_node), why=f"wanted {scale}, saw {quantized.scale}",
                                            remedy="let the rule meet the ratio within 2**-10")

@@ -59,9 +59,10 @@ def try_file(sample: Sample, mutated: bytes, folder: Path, trace: bool) -> Outco
     """
     for path in folder.iterdir():
         path.unlink()
-    for name, content in sample.files.items():
-        (folder / name).write_bytes(mutated if name == sample.victim else content)
-    allowed = ALLOWED_PER_BYTE * max(len(mutated), len(sample.content)) + ALLOWED_BESIDE_FILE
+    files = {**sample.files, sample.victim: mutated}
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    allowed = ALLOWED_PER_BYTE * sum(map(len, files.values())) + ALLOWED_BESIDE_FILE
     if trace:
         tracemalloc.start()
     resident = _reset_peak()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import fx
 
@@ -11,11 +13,22 @@ from bridges.mxnet.registry import register_converter
 aten = torch.ops.aten
 
 
-@register_converter("Convolution", "Convolution_v1", parameters=("weight", "bias"))
-def convert_convolution(view: NodeView) -> fx.Node:
-    """2-D convolutions become conv2d; 1-D ones too, with another spatial axis of length 1, removed again.
+class ConvolutionAttributes(NamedTuple):
+    """What convolutions and deconvolutions have in common."""
 
-    Channels-last layouts and 3-D kernels are refused.
+    kernel: tuple[int, ...]
+    channels: int
+    filters: int
+    groups: int
+    no_bias: bool
+
+
+def convolution_attributes(view: NodeView, no_bias: bool) -> ConvolutionAttributes:
+    """The attributes, checked against the inputs; ``no_bias`` is the operator's default.
+
+    Raises:
+        UnsupportedOperatorError: a channels-last layout, or a kernel that has not 1 or 2 axes.
+        InvalidGraphError: they contradict the shapes.
     """
     attributes = view.attributes
     kernel = attributes.integers("kernel")
@@ -25,7 +38,7 @@ def convert_convolution(view: NodeView) -> fx.Node:
         raise view.unsupported(f"layout is {layout}; NCW and NCHW are supported")
     if rank not in (1, 2):
         raise view.unsupported(f"the kernel has {rank} axes; 1 and 2 are supported")
-    no_bias = attributes.boolean("no_bias", False)
+    no_bias = attributes.boolean("no_bias", no_bias)
     view.expect_inputs(*((2, 3) if no_bias else (3,)))
     if len(view.shape()) != rank + 2:
         raise view.invalid(f"the input has shape {view.shape()}; kernel {kernel} asks for {rank + 2} axes")
@@ -33,6 +46,17 @@ def convert_convolution(view: NodeView) -> fx.Node:
     channels = view.shape()[1]
     if groups < 1 or channels % groups or filters % groups:
         raise view.invalid(f"{channels} channels and {filters} filters do not divide into {groups} groups")
+    return ConvolutionAttributes(kernel, channels, filters, groups, no_bias)
+
+
+@register_converter("Convolution", "Convolution_v1", parameters=("weight", "bias"))
+def convert_convolution(view: NodeView) -> fx.Node:
+    """2-D convolutions become conv2d; 1-D ones too, with another spatial axis of length 1, removed again.
+
+    Channels-last layouts and 3-D kernels are refused.
+    """
+    kernel, channels, filters, groups, no_bias = convolution_attributes(view, no_bias=False)
+    rank = len(kernel)
     view.expect_shape(1, (filters, channels // groups, *kernel), "the weight")
     if not no_bias:
         view.expect_shape(2, (filters,), "the bias")

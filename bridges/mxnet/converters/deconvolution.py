@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import fx
 
-from bridges.mxnet.converters.convolution import spatial
+from bridges.mxnet.converters.convolution import convolution_attributes, spatial
 from bridges.mxnet.node_view import NodeView
 from bridges.mxnet.registry import register_converter
 
@@ -19,22 +19,8 @@ def convert_deconvolution(view: NodeView) -> fx.Node:
     1-D ones get another spatial axis of length 1. ``target_shape`` settles padding and adjustment, as in MXNet.
     Channels-last layouts and 3-D kernels are refused.
     """
-    attributes = view.attributes
-    kernel = attributes.integers("kernel")
+    kernel, channels, filters, groups, no_bias = convolution_attributes(view, no_bias=True)
     rank = len(kernel)
-    layout = attributes.choice("layout", ("None", "NCW", "NCHW", "NCDHW", "NWC", "NHWC", "NDHWC"), "None")
-    if layout not in ("None", "NCW", "NCHW"):
-        raise view.unsupported(f"layout is {layout}; NCW and NCHW are supported")
-    if rank not in (1, 2):
-        raise view.unsupported(f"the kernel has {rank} axes; 1 and 2 are supported")
-    no_bias = attributes.boolean("no_bias", True)
-    view.expect_inputs(*((2, 3) if no_bias else (3,)))
-    if len(view.shape()) != rank + 2:
-        raise view.invalid(f"the input has shape {view.shape()}; kernel {kernel} asks for {rank + 2} axes")
-    filters, groups = attributes.integer("num_filter"), attributes.integer("num_group", 1)
-    channels = view.shape()[1]
-    if groups < 1 or channels % groups or filters % groups:
-        raise view.invalid(f"{channels} channels and {filters} filters do not divide into {groups} groups")
     view.expect_shape(1, (channels, filters // groups, *kernel), "the weight")
     if not no_bias:
         view.expect_shape(2, (filters,), "the bias")
