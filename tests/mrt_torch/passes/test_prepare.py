@@ -7,7 +7,7 @@ import operator
 import pytest
 import torch
 
-from mrt_torch.graph.editor import input_nodes
+from mrt_torch.graph.editor import GraphEditor, empty_graph_module, input_nodes
 from mrt_torch.graph.shapes import check_free_batch
 from mrt_torch.graph.stage import Stage, check_stage
 from mrt_torch.ops import TRANSFORMERS
@@ -140,3 +140,13 @@ def test_a_long_chain_takes_linear_time():
     with Counting():
         prepare(module)
     assert len(calls) < 10 * 600  # a few operators a node, of all nine passes together
+
+
+@pytest.mark.parametrize(("shape", "warned"), [([-1, 6], False), ([3, -1], True)])
+def test_a_batch_that_is_not_free_is_said(shape, warned, caplog):
+    """Oracle: whether the reshape names the batch of the example, 3."""
+    editor = GraphEditor(empty_graph_module())
+    editor.output([editor.call(aten.reshape.default, editor.input("data", (3, 2, 3)), shape)])
+    editor.module.recompile()
+    prepare(editor.module)
+    assert any("batch" in message for message in caplog.messages) is warned
