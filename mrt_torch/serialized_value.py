@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 from mrt_torch.errors import InvalidArgumentError
+
+
+def finite_number(value: float, what: str) -> float:
+    """``value`` as a float.
+
+    Raises:
+        InvalidArgumentError: it is no number, or not finite; ``what`` names it.
+    """
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidArgumentError(f"{what} is a number", why=f"saw {value!r}") from error
+    if not math.isfinite(number):
+        raise InvalidArgumentError(f"{what} is a finite number", why=f"saw {value}")
+    return number
 
 
 class SerializedValue:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from mrt_torch.errors import InvalidArgumentError
-from mrt_torch.serialized_value import SerializedValue, ValueRegistry
+from mrt_torch.serialized_value import SerializedValue, ValueRegistry, finite_number
 
 FEATURES = ValueRegistry("feature")
 register_feature, get_feature = FEATURES.register, FEATURES.read
@@ -24,18 +23,8 @@ class Feature(SerializedValue):
         raise TypeError(f"{type(self).__name__} does not define get_threshold")
 
 
-def _finite(value: float) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise InvalidArgumentError("a feature is a number", why=f"saw {value!r}") from error
-    if not math.isfinite(number):
-        raise InvalidArgumentError("a feature is a finite number", why=f"saw {value}")
-    return number
-
-
 def _magnitude(value: float) -> float:
-    number = _finite(value)
+    number = finite_number(value, "a feature")
     if number < 0:
         raise InvalidArgumentError("a magnitude is at least 0", why=f"saw {value}")
     return number
@@ -88,7 +77,7 @@ class MMFeature(Feature):
     name = "MinMax"
 
     def __init__(self, minimum: float, maximum: float):
-        self.minimum, self.maximum = _finite(minimum), _finite(maximum)
+        self.minimum, self.maximum = finite_number(minimum, "a feature"), finite_number(maximum, "a feature")
         if self.minimum > self.maximum:
             raise InvalidArgumentError("the minimum exceeds the maximum", why=f"saw {minimum} and {maximum}")
 

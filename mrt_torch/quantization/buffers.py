@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 from mrt_torch.errors import InvalidArgumentError
-from mrt_torch.serialized_value import SerializedValue, ValueRegistry
+from mrt_torch.serialized_value import SerializedValue, ValueRegistry, finite_number
 
 BUFFERS = ValueRegistry("buffer")
 register_buffer_type, get_buffer = BUFFERS.register, BUFFERS.read
@@ -25,18 +23,8 @@ class Buffer(SerializedValue):
         return [self.name, *self._values]
 
 
-def _number(value: float) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise InvalidArgumentError("a buffer holds numbers", why=f"saw {value!r}") from error
-    if not math.isfinite(number):
-        raise InvalidArgumentError("a buffer holds finite numbers", why=f"saw {value}")
-    return number
-
-
 def _scale(value: float) -> float:
-    number = _number(value)
+    number = finite_number(value, "a buffer's value")
     if number <= 0:
         raise InvalidArgumentError("a scale is positive", why=f"saw {value}")
     return number
@@ -74,4 +62,4 @@ class SZBuffer(Buffer):
     name = "ScaleZpoint"
 
     def __init__(self, scale: float, zero_point: float):
-        super().__init__(_scale(scale), _number(zero_point))
+        super().__init__(_scale(scale), finite_number(zero_point, "a zero point"))
