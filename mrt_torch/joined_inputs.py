@@ -47,7 +47,8 @@ class JoinedInputs:
         if not isinstance(arrays, Mapping):
             if len(arrays) != len(self.shapes):
                 raise InvalidArgumentError("there must be an array for each input",
-                                           why=f"saw {len(arrays)} for {list(self.shapes)}")
+                                           why=f"saw {len(arrays)} for {list(self.shapes)}",
+                                           remedy="pass one array for each input, in order or by name")
             arrays = dict(zip(self.shapes, arrays, strict=True))
         if set(arrays) != set(self.shapes):
             raise InvalidArgumentError("the names of the arrays are not those of the inputs",

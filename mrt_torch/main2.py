@@ -29,6 +29,7 @@ def set_batch(input_shape: Sequence[int], batch: int) -> tuple[int, ...]:
         InvalidArgumentError: there is not exactly one -1, or the batch is not positive.
     """
     if batch < 1:
-        raise InvalidArgumentError("a batch has at least one row", why=f"saw {batch}")
+        raise InvalidArgumentError("a batch has at least one row", why=f"saw {batch}",
+                                   remedy="give a positive batch")
     axis = batch_axis(input_shape)
     return tuple(batch if index == axis else extent for index, extent in enumerate(input_shape))

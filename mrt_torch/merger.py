@@ -28,7 +28,8 @@ class ModelMerger:
     def __init__(self, base: Model, top: Model, base_name_maps: Mapping[str, str] | None = None):
         if not base.is_quantized or top.is_quantized:
             raise InvalidArgumentError("a merger takes a quantized base and a float top",
-                                       why=f"saw stages {base.stage.value} and {top.stage.value}")
+                                       why=f"saw stages {base.stage.value} and {top.stage.value}",
+                                       remedy="quantize the base, and pass the top as split returned it")
         self.base, self.top = base, top
         self.maps = dict(base_name_maps or base.record.maps)
 

@@ -232,7 +232,8 @@ class Model:
             inputs = (self.joined.join(inputs[0] if named else inputs),)
         if len(inputs) != len(nodes):
             raise InvalidArgumentError("the model takes one array for each of its inputs",
-                                       why=f"saw {len(inputs)} for {self.input_names()}")
+                                       why=f"saw {len(inputs)} for {self.input_names()}",
+                                       remedy="pass one array for each input, in order")
         tensors = [as_tensor(x) for x in inputs]
         for tensor, node in zip(tensors, nodes, strict=True):
             check_shape(tensor, node)

@@ -187,14 +187,16 @@ class MRT:
         lines = load_ext(stem + ".ext")
         if len(lines) != 4:
             raise InvalidFileError("the ext file is not one of MRT.save", where=stem + ".ext",
-                                   why=f"it has {len(lines)} lines, expected 4")
+                                   why=f"it has {len(lines)} lines, expected 4",
+                                   remedy="load a name that MRT.save wrote")
         _, thresholds, settings, scales = lines
         try:
             mrt = cls(Model.load(stem + ".json", stem + ".safetensors"))
             mrt.settings = QuantizationSettings.from_json(settings)
             mrt.set_th_dict(thresholds)
         except (InvalidArgumentError, AttributeError) as error:
-            raise InvalidFileError("the files are not of one MRT.save", where=stem + ".ext", why=str(error)) from error
+            raise InvalidFileError("the files are not of one MRT.save", where=stem + ".ext", why=str(error),
+                                   remedy="keep the files of one save together, or save again") from error
         if scales is not None:
             mrt.current_model = Model.load(stem + ".quantized.json", stem + ".quantized.safetensors")
         return mrt

@@ -18,9 +18,11 @@ def finite_number(value: float, what: str) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError) as error:
-        raise InvalidArgumentError(f"{what} is a number", why=f"saw {value!r}") from error
+        raise InvalidArgumentError(f"{what} is a number", why=f"saw {value!r}",
+                                   remedy="pass an int or a float") from error
     if not math.isfinite(number):
-        raise InvalidArgumentError(f"{what} is a finite number", why=f"saw {value}")
+        raise InvalidArgumentError(f"{what} is a finite number", why=f"saw {value}",
+                                   remedy="look for NaN or infinity where it comes from")
     return number
 
 
@@ -71,7 +73,8 @@ class ValueRegistry:
         """
         if not isinstance(serialized, (list, tuple)) or not serialized or not isinstance(serialized[0], str):
             raise InvalidArgumentError(f"a serialized {self.kind} is a list that starts with its name",
-                                       why=f"saw {serialized!r}")
+                                       why=f"saw {serialized!r}",
+                                       remedy="pass what serialize returned")
         name, *values = serialized
         if name not in self._classes:
             raise InvalidArgumentError(f"no {self.kind} is called '{name}'",
@@ -80,7 +83,8 @@ class ValueRegistry:
             return self._classes[name](*values)
         except TypeError as error:
             raise InvalidArgumentError(f"the {self.kind} '{name}' takes other values",
-                                       why=f"saw {values!r}: {error}") from error
+                                       why=f"saw {values!r}: {error}",
+                                       remedy="pass what serialize returned") from error
 
     def __contains__(self, name: object) -> bool:
         return name in self._classes

@@ -35,7 +35,8 @@ class CvmExecutor:
             batch = model.input_shape[0]
             if len(integers) == 0 or len(integers) % batch:
                 raise InvalidArgumentError("the input does not fit the model's batch", where=str(folder),
-                                           why=f"{len(integers)} rows are no positive multiple of {batch}")
+                                           why=f"{len(integers)} rows are no positive multiple of {batch}",
+                                           remedy="give whole batches, or deploy the model with another batch")
             slices = [model.run(integers[start:start + batch]) for start in range(0, len(integers), batch)]
         return [np.concatenate(heads) for heads in zip(*slices, strict=True)]
 

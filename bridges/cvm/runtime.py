@@ -90,7 +90,8 @@ class CvmRuntime:
         if max(len(symbol), len(params)) > LARGEST_FILE:
             raise InvalidFileError("the model is too large for the CVM runtime",
                                    why=f"its files have {len(symbol)} and {len(params)} bytes, the runtime "
-                                       f"takes {LARGEST_FILE} each")
+                                       f"takes {LARGEST_FILE} each",
+                                   remedy="deploy a smaller model")
         _check_convolutions(graph)
         if graph.postprocess in UNSUPPORTED_POSTPROCESSES:
             raise UnsupportedOperatorError(f"the postprocess '{graph.postprocess}' is not supported",
@@ -157,7 +158,8 @@ class CvmModel:
         if values.dtype.kind not in "iu" or values.shape != self.input_shape:
             raise InvalidArgumentError("the input does not fit the CVM model",
                                        why=f"saw {values.dtype} of shape {values.shape}, "
-                                           f"expected integers of shape {self.input_shape}")
+                                           f"expected integers of shape {self.input_shape}",
+                                       remedy="quantize the input with load_real_data and the model's inputs_ext")
         bound = Interval.symmetric(self.input_precision)
         seen = Interval(int(values.min()), int(values.max()))
         if not bound.contains(seen):
@@ -267,9 +269,11 @@ def _check_convolutions(symbol: CvmSymbol) -> None:
             except (LookupError, ValueError) as error:
                 raise InvalidFileError(
                     "a convolution of the CVM model lacks attributes", where=f"node '{node.name}'",
-                    why=f"{type(error).__name__}: {error}") from error
+                    why=f"{type(error).__name__}: {error}",
+                    remedy="export the model again") from error
             if groups < 1 or len(data) != 4 or weight != (channels, data[1] // groups, *kernel):
                 raise InvalidFileError(
                     "a convolution's weight does not fit its attributes", where=f"node '{node.name}'",
                     why=f"data {data}, weight {weight}, channels {channels}, kernel {kernel}, "
-                        f"groups {groups}; the runtime would corrupt its memory")
+                        f"groups {groups}; the runtime would corrupt its memory",
+                    remedy="export the model again")

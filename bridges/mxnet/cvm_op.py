@@ -43,7 +43,8 @@ class _Clamping(_InferenceOperator):
     def __init__(self, precision: int, **kwargs: Any):
         super().__init__(**kwargs)
         if not 1 <= precision <= 32:
-            raise InvalidArgumentError(f"precision {precision} is not in 1..32", where=type(self).__name__)
+            raise InvalidArgumentError(f"precision {precision} is not in 1..32", where=type(self).__name__,
+                                       remedy="give a precision from 1 to 32")
         self.bound = 2 ** (precision - 1) - 1
 
     def forward(self, is_train, req, in_data, out_data, aux) -> None:
@@ -61,7 +62,8 @@ class _Shifting(_Clamping):
     def __init__(self, precision: int, shift_bit: int, **kwargs: Any):
         super().__init__(precision, **kwargs)
         if not 1 <= shift_bit <= 32:
-            raise InvalidArgumentError(f"shift_bit {shift_bit} is not in 1..32", where=type(self).__name__)
+            raise InvalidArgumentError(f"shift_bit {shift_bit} is not in 1..32", where=type(self).__name__,
+                                       remedy="give a shift_bit from 1 to 32")
         self.shift_bit = shift_bit
 
 

@@ -89,7 +89,8 @@ def _inputs(symbol: Symbol, parameters: Mapping[str, np.ndarray],
 def _checked(array: np.ndarray, variable: SymbolNode) -> np.ndarray:
     where = f"input '{variable.name}'"
     if array.dtype.kind not in "iufb":
-        raise InvalidArgumentError("the input holds no numbers", where=where, why=f"it is {array.dtype}")
+        raise InvalidArgumentError("the input holds no numbers", where=where, why=f"it is {array.dtype}",
+                                   remedy="pass an array of numbers")
     attributes = Attributes(variable.operator, variable.name, variable.attributes)
     expected = attributes.optional_integers("__shape__") or array.shape
     # Without axes MXNet takes the shape for unknown, and computes on memory it never wrote.

@@ -110,7 +110,8 @@ def _require_axes(node: fx.Node) -> None:
         return
     if node.op == "placeholder" or any(user.target is not _RESHAPE for user in node.users):
         raise ExportError("a node cannot be written as MXNet", where=describe(node),
-                          why="its value has no axes; MXNet's tensors have at least one")
+                          why="its value has no axes; MXNet's tensors have at least one",
+                          remedy="change the node, or split the model before it")
 
 
 def _auxiliary_buffers(graph: fx.Graph) -> set[str]:
@@ -133,4 +134,5 @@ def _numpy_type(node: fx.Node) -> np.dtype:
         return np.dtype(str(node.meta["val"].dtype).removeprefix("torch."))
     except TypeError as error:
         raise ExportError("a node cannot be written as MXNet", where=describe(node),
-                          why=f"its type is {node.meta['val'].dtype}") from error
+                          why=f"its type is {node.meta['val'].dtype}",
+                          remedy="change the node, or split the model before it") from error

@@ -26,7 +26,8 @@ class Feature(SerializedValue):
 def _magnitude(value: float) -> float:
     number = finite_number(value, "a feature")
     if number < 0:
-        raise InvalidArgumentError("a magnitude is at least 0", why=f"saw {value}")
+        raise InvalidArgumentError("a magnitude is at least 0", why=f"saw {value}",
+                                   remedy="pass the largest absolute value")
     return number
 
 
@@ -58,7 +59,8 @@ class ALFeature(Feature):
     def __init__(self, absmax: Sequence[float]):
         self.absmax = tuple(_magnitude(value) for value in absmax)
         if not self.absmax:
-            raise InvalidArgumentError("ALFeature needs at least one channel")
+            raise InvalidArgumentError("ALFeature needs at least one channel",
+                                       remedy="pass a list with one magnitude for each channel")
 
     def get(self) -> tuple[float, ...]:
         return self.absmax
@@ -79,7 +81,8 @@ class MMFeature(Feature):
     def __init__(self, minimum: float, maximum: float):
         self.minimum, self.maximum = finite_number(minimum, "a feature"), finite_number(maximum, "a feature")
         if self.minimum > self.maximum:
-            raise InvalidArgumentError("the minimum exceeds the maximum", why=f"saw {minimum} and {maximum}")
+            raise InvalidArgumentError("the minimum exceeds the maximum", why=f"saw {minimum} and {maximum}",
+                                       remedy="pass the smaller value first")
 
     def get(self) -> tuple[float, float]:
         return self.minimum, self.maximum

@@ -66,7 +66,8 @@ class AbsmaxObserver(Observer):
     def __init__(self, lambd: float | None = None):
         super().__init__()
         if lambd is not None and not (lambd >= 0 and math.isfinite(lambd)):
-            raise InvalidArgumentError("lambd is a finite number of at least 0", why=f"saw {lambd!r}")
+            raise InvalidArgumentError("lambd is a finite number of at least 0", why=f"saw {lambd!r}",
+                                       remedy="pass None for the largest magnitude, or a number such as 25")
         self.lambd = lambd
 
     def measure(self, tensor: torch.Tensor) -> torch.Tensor:

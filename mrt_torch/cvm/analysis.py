@@ -28,7 +28,8 @@ def constant_of(node: fx.Node) -> torch.Tensor:
         owner = getattr(owner, name, None)
     if not isinstance(owner, torch.Tensor):
         raise InvalidGraphError("a constant is missing", where=describe(node),
-                                why=f"the module has no tensor '{node.target}'")
+                                why=f"the module has no tensor '{node.target}'",
+                                remedy="build the graph with GraphEditor.constant")
     return owner
 
 
@@ -46,12 +47,14 @@ def call_of(node: fx.Node) -> tuple[CvmOperator, Call]:
     row = OPERATORS.of_target(node.target) if node.op == "call_function" else None
     if row is None:
         raise InvalidGraphError("not a CVM operator", where=describe(node),
-                                why=f"the integer stage allows torch.ops.cvm.* only, not {node.target}")
+                                why=f"the integer stage allows torch.ops.cvm.* only, not {node.target}",
+                                remedy="quantize the model first; only integer graphs are analysed")
     low, high = row.argument_counts
     if not low <= len(node.args) <= high or set(node.kwargs) != set(row.attribute_names):
         raise InvalidGraphError(f"the arguments of {row.name} do not match its schema", where=describe(node),
                                 why=f"saw {len(node.args)} by position and {sorted(node.kwargs)} by name; "
-                                    f"the schema is {row.schema}")
+                                    f"the schema is {row.schema}",
+                                remedy="give tensors by position and every attribute by name")
     arguments = node.args[0] if row.takes_list else node.args
     operands = tuple(_operand(node, argument) for argument in arguments if argument is not None)
     value = node.meta.get("val")
@@ -122,7 +125,8 @@ def _analyse_input(node: fx.Node) -> None:
     if value_range.precision > facts.precision:
         raise PrecisionError("an input's value range exceeds its precision", where=describe(node),
                              why=f"{value_range.minimum}..{value_range.maximum} needs "
-                                 f"{value_range.precision} bits, declared are {facts.precision}")
+                                 f"{value_range.precision} bits, declared are {facts.precision}",
+                             remedy="declare the precision that the range needs")
     set_facts(node, value_range=value_range)
 
 
@@ -130,7 +134,8 @@ def _measure(node: fx.Node) -> None:
     value = constant_of(node)
     if value.dtype is not torch.int32 or value.numel() == 0:
         raise InvalidGraphError("a constant of the integer stage is int32 and not empty",
-                                where=describe(node), why=f"saw {value.dtype} of shape {tuple(value.shape)}")
+                                where=describe(node), why=f"saw {value.dtype} of shape {tuple(value.shape)}",
+                                remedy="convert the constant to int32")
     if "val" not in node.meta:
         node.meta["val"] = torch.empty_like(value, device="meta")
     value_range = Interval.of_tensor(value)

@@ -94,7 +94,8 @@ def reader(operator: str, **fields: Field) -> Callable[[Mapping[str, str]], dict
         for name in attributes:
             if name not in fields and not (name.startswith("__") and name.endswith("__")):
                 raise InvalidFileError(f"CVM operator '{operator}' has no attribute '{name}'",
-                                       why=f"its attributes are {', '.join(fields) or 'none'}")
+                                       why=f"its attributes are {', '.join(fields) or 'none'}",
+                                       remedy="export the model again, without it")
         values = {name: _read_field(operator, name, field, attributes) for name, field in fields.items()}
         return {name: value for name, value in values.items() if fields[name].in_schema}
     return read
@@ -104,17 +105,20 @@ def _read_field(operator: str, name: str, field: Field, attributes: Mapping[str,
     if name not in attributes:
         if field.default is _MISSING:
             raise InvalidFileError(f"CVM operator '{operator}' lacks its attribute '{name}'",
-                                   why="the runtime has no default for it")
+                                   why="the runtime has no default for it",
+                                   remedy="export the model again, with every required attribute")
         return list(field.default) if isinstance(field.default, tuple) else field.default
     text = attributes[name]
     if not isinstance(text, str):
         raise InvalidFileError(f"attribute '{name}' of CVM operator '{operator}' is not a string",
-                               why=f"saw {text!r}")
+                               why=f"saw {text!r}",
+                               remedy="export the model again; every attribute value is a string")
     try:
         return field.parse(text)
     except ValueError as error:
         raise InvalidFileError(f"attribute '{name}' of CVM operator '{operator}' is malformed",
-                               why=f"saw {text!r}, {error}") from error
+                               why=f"saw {text!r}, {error}",
+                               remedy="export the model again; every attribute value is a string") from error
 
 
 def write(**values: Any) -> dict[str, str]:

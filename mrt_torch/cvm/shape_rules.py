@@ -13,7 +13,7 @@ from mrt_torch.errors import InvalidArgumentError
 def require(condition: bool, what: str, why: str | None = None) -> None:
     """Raise InvalidArgumentError unless ``condition`` holds."""
     if not condition:
-        raise InvalidArgumentError(what, why=why)
+        raise InvalidArgumentError(what, why=why, remedy="check the shapes and attributes of the operator call")
 
 
 def same_shape(shapes: Sequence[Shape], attributes: Mapping[str, Any]) -> Shape:

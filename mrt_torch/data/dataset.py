@@ -22,7 +22,8 @@ def register_dataset(name: str) -> Callable[[type[Dataset]], type[Dataset]]:
     """
     def decorate(cls: type[Dataset]) -> type[Dataset]:
         if name in DS_REG:
-            raise InvalidArgumentError(f"a data set called '{name}' is registered already")
+            raise InvalidArgumentError(f"a data set called '{name}' is registered already",
+                                       remedy="choose another name")
         cls.name = name
         DS_REG[name] = cls
         return cls

@@ -49,7 +49,8 @@ def capture(module: nn.Module, example_inputs: torch.Tensor | Sequence[torch.Ten
         UnsupportedOperatorError: the module cannot be traced, or does in place what no functional graph expresses.
     """
     if not isinstance(module, nn.Module):
-        raise InvalidArgumentError("capture takes a torch.nn.Module", why=f"saw {type(module).__name__}")
+        raise InvalidArgumentError("capture takes a torch.nn.Module", why=f"saw {type(module).__name__}",
+                                   remedy="pass the module itself, not its state dict or a function")
     module = _unwrapped(module)
     examples = _checked_examples(example_inputs)
     arguments = _bound_arguments(module, examples)
@@ -181,7 +182,8 @@ def _agrees(graph: fx.GraphModule, module: nn.Module, examples: tuple[torch.Tens
         expected = [pytree.tree_leaves(torch.func.functional_call(module, buffers, half)) for half in halves]
     except Exception as error:
         raise InvalidArgumentError("the module refuses the example inputs", where=type(module).__name__,
-                                   why=_first_line(error)) from error
+                                   why=_first_line(error),
+                                   remedy="pass inputs with which the module itself runs") from error
     expected = [[value for value in half if isinstance(value, torch.Tensor)] for half in expected]
     actual = graph(*(torch.cat(pair) for pair in zip(*halves, strict=True)))
     return all(_close(value, torch.cat(parts)) for value, *parts in zip(actual, *expected, strict=True))

@@ -148,10 +148,12 @@ def tensor_of(module: fx.GraphModule, node: fx.Node) -> torch.Tensor:
         InvalidGraphError: the node is no constant, or its buffer is missing.
     """
     if node.op != "get_attr":
-        raise InvalidGraphError("a constant was expected", where=describe(node), why=f"the node is a {node.op}")
+        raise InvalidGraphError("a constant was expected", where=describe(node), why=f"the node is a {node.op}",
+                                remedy="pass a get_attr node")
     value = getattr(module, node.target, None)
     if not isinstance(value, torch.Tensor):
-        raise InvalidGraphError(f"buffer '{node.target}' is missing", where=describe(node))
+        raise InvalidGraphError(f"buffer '{node.target}' is missing", where=describe(node),
+                                remedy="build the graph with GraphEditor.constant")
     return value
 
 

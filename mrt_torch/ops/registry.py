@@ -70,7 +70,8 @@ def register_transformer(*targets: Any, override: bool = False) -> Callable[[typ
     """
     def decorate(cls: type[Transformer]) -> type[Transformer]:
         if not (isinstance(cls, type) and issubclass(cls, Transformer)):
-            raise InvalidArgumentError("register_transformer decorates subclasses of Transformer", why=f"saw {cls!r}")
+            raise InvalidArgumentError("register_transformer decorates subclasses of Transformer", why=f"saw {cls!r}",
+                                       remedy="derive the class from mrt_torch.ops.Transformer")
         TRANSFORMERS.register(cls(), *targets, override=override)
         return cls
     return decorate

@@ -42,7 +42,8 @@ def split(module: fx.GraphModule, keys: Sequence[str], stage: Stage) -> tuple[fx
     """
     wanted = [find_node(module, key).name for key in keys]
     if not wanted or len(set(wanted)) != len(wanted):
-        raise InvalidArgumentError("split takes distinct node names", why=f"saw {list(keys)}")
+        raise InvalidArgumentError("split takes distinct node names", why=f"saw {list(keys)}",
+                                   remedy="name each node once, and at least one")
     order = [node.name for node in module.graph.nodes if node.name in wanted]
     base, top = copy_graph_module(module), copy_graph_module(module)
     by_name = {node.name: node for node in base.graph.nodes}

@@ -26,7 +26,8 @@ class Buffer(SerializedValue):
 def _scale(value: float) -> float:
     number = finite_number(value, "a buffer's value")
     if number <= 0:
-        raise InvalidArgumentError("a scale is positive", why=f"saw {value}")
+        raise InvalidArgumentError("a scale is positive", why=f"saw {value}",
+                                   remedy="pass the number of integer units in 1.0")
     return number
 
 
@@ -49,7 +50,8 @@ class SLBuffer(Buffer):
     def __init__(self, *scales: float):
         super().__init__(*map(_scale, scales))
         if not scales:
-            raise InvalidArgumentError("SLBuffer needs at least one channel")
+            raise InvalidArgumentError("SLBuffer needs at least one channel",
+                                       remedy="pass one scale for each channel")
 
     def get(self) -> tuple[float, ...]:
         return self._values

@@ -135,7 +135,8 @@ class QuantizationContext:
         interval = Interval.of_tensor(values)
         if interval.precision > WIDEST_PARAMETER:
             raise PrecisionError(f"integer parameter '{name}' is wider than {WIDEST_PARAMETER} bits",
-                                 why=f"its largest magnitude is {interval.magnitude}")
+                                 why=f"its largest magnitude is {interval.magnitude}",
+                                 remedy="lower its scale, or its precision")
         node = self.editor.constant(name, values.to(torch.int32).contiguous())
         set_facts(node, precision=interval.precision, value_range=interval)
         if tuple(values.shape) == (1,):

@@ -17,31 +17,36 @@ def get_bit(value: ArrayLike) -> int:
     """Precision in bits that holds ``|value|`` (of an array: its largest): ``ceil(log2(|x| + 1)) + 1``."""
     magnitude = _largest_magnitude(value)
     if not math.isfinite(magnitude):
-        raise PrecisionError("no precision holds a value that is not finite", why=f"saw {magnitude}")
+        raise PrecisionError("no precision holds a value that is not finite", why=f"saw {magnitude}",
+                             remedy="look for NaN or infinity in the data")
     return bits_for(math.ceil(magnitude))
 
 
 def get_bit_cnt(count: int) -> int:
     """Bit length of a positive count: what a sum of ``count`` terms adds to their precision."""
     if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
-        raise InvalidArgumentError("get_bit_cnt takes a positive integer", why=f"saw {count!r}")
+        raise InvalidArgumentError("get_bit_cnt takes a positive integer", why=f"saw {count!r}",
+                                   remedy="pass the number of terms as an int")
     return int(count).bit_length()
 
 
 def get_range(precision: int) -> int:
     """Largest magnitude of a symmetric precision: ``2**(precision - 1) - 1``."""
     if isinstance(precision, bool) or not isinstance(precision, (int, np.integer)) or precision < 1:
-        raise InvalidArgumentError("a precision is an integer of at least 1 bit", why=f"saw {precision!r}")
+        raise InvalidArgumentError("a precision is an integer of at least 1 bit", why=f"saw {precision!r}",
+                                   remedy="pass a number of bits such as 8")
     return precision_range(int(precision))
 
 
 def scale(threshold: float, precision: int) -> float:
     """Scale that maps ``threshold`` to the top of the range: ``range / threshold``, 1 for a zero threshold."""
     if not threshold >= 0 or not math.isfinite(threshold):
-        raise InvalidArgumentError("a threshold is a finite number of at least 0", why=f"saw {threshold!r}")
+        raise InvalidArgumentError("a threshold is a finite number of at least 0", why=f"saw {threshold!r}",
+                                   remedy="pass the largest magnitude of the tensor")
     value = 1.0 if threshold == 0 else get_range(precision) / float(threshold)
     if not math.isfinite(value):
-        raise InvalidArgumentError("a threshold is too small for a finite scale", why=f"saw {threshold!r}")
+        raise InvalidArgumentError("a threshold is too small for a finite scale", why=f"saw {threshold!r}",
+                                   remedy="pass 0 for a tensor that counts as zero")
     return value
 
 
@@ -59,7 +64,8 @@ def int_realize(data: ArrayLike, precision: int) -> torch.Tensor:
     """
     bound = get_range(precision)
     if precision > 32:
-        raise InvalidArgumentError("integers have 32 bits at most", why=f"saw a precision of {precision}")
+        raise InvalidArgumentError("integers have 32 bits at most", why=f"saw a precision of {precision}",
+                                   remedy="pass a precision of at most 32")
     values = torch.as_tensor(data).to(torch.float64)
     if not values.is_meta and bool(torch.isnan(values).any()):
         raise InvalidArgumentError("NaN cannot be made an integer", remedy="check the data and its preprocessing")
@@ -73,7 +79,8 @@ def cvm_float(number: float, bits: int = 24) -> tuple[int, int]:
     error is at most ``2**(1 - bits)`` (the original capped ``frac`` there and lost up to a bit). ``frac`` is odd.
     """
     if not number >= 0 or not math.isfinite(number):
-        raise InvalidArgumentError("cvm_float takes a finite number of at least 0", why=f"saw {number!r}")
+        raise InvalidArgumentError("cvm_float takes a finite number of at least 0", why=f"saw {number!r}",
+                                   remedy="pass the magnitude, and handle the sign apart")
     if number == 0:
         return 0, 0
     mantissa, exponent = math.frexp(number)

@@ -40,7 +40,8 @@ class USQuantizer(Quantizer):
     def sample(self, data: torch.Tensor | np.ndarray) -> AFeature:
         values = torch.as_tensor(data)
         if values.numel() == 0:
-            raise InvalidArgumentError("an empty tensor has no feature")
+            raise InvalidArgumentError("an empty tensor has no feature",
+                                       remedy="pass a tensor with at least one element")
         return AFeature(float(values.to(torch.float64).abs().max()))
 
     def get_range(self, prec: int) -> tuple[int, int]:

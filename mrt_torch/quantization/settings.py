@@ -50,7 +50,8 @@ class QuantizationSettings:
                                            remedy=f"choose one of {sorted(known)}")
             _check_bits(f"the input precision of {operator}", bits, 2, _widest_input(operator))
         if not (self.softmax_lambd > 0 and math.isfinite(self.softmax_lambd)):
-            raise InvalidArgumentError("softmax_lambd is a positive finite number", why=f"saw {self.softmax_lambd!r}")
+            raise InvalidArgumentError("softmax_lambd is a positive finite number", why=f"saw {self.softmax_lambd!r}",
+                                       remedy="choose a number such as 10")
         _check_bits("shift_bits", self.shift_bits, 1, 16)
 
     def operator_precision(self, operator: str, default: int = 16) -> int:
@@ -72,7 +73,8 @@ class QuantizationSettings:
         try:
             return cls(**{**values, "restore": frozenset(values.get("restore", ()))})
         except (TypeError, AttributeError) as error:
-            raise InvalidArgumentError("the settings are not those of to_json", why=str(error)) from error
+            raise InvalidArgumentError("the settings are not those of to_json", why=str(error),
+                                       remedy="pass what QuantizationSettings.to_json returned") from error
 
 
 def _table_operators() -> set[str]:
@@ -90,4 +92,5 @@ def _widest_input(operator: str) -> int:
 
 def _check_bits(what: str, bits: int, low: int, high: int) -> None:
     if isinstance(bits, bool) or not isinstance(bits, int) or not low <= bits <= high:
-        raise InvalidArgumentError(f"{what} is an integer from {low} to {high}", why=f"saw {bits!r}")
+        raise InvalidArgumentError(f"{what} is an integer from {low} to {high}", why=f"saw {bits!r}",
+                                   remedy="choose a number in that range")

@@ -65,7 +65,8 @@ class FloatCall(NodeWriter):
 
     def refuse(self, why: str) -> NoReturn:
         """Raise ExportError; the driver collects the reasons of all nodes."""
-        raise ExportError("a node cannot be written as MXNet", where=describe(self.node), why=why)
+        raise ExportError("a node cannot be written as MXNet", where=describe(self.node), why=why,
+                          remedy="change the node, or split the model before it")
 
 
 def tensor_arguments(node: fx.Node) -> list[fx.Node]:
