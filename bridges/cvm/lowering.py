@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 from torch import fx
 
-from bridges.cvm.storage import LARGEST_STORAGE, StoredTensor, plan_storage, storage_bytes
-from bridges.cvm.symbol_file import INPUT_NAME, UNSET_PRECISION, CvmSymbol, SymbolNode
-from mrt_torch.cvm.analysis import call_of
-from mrt_torch.cvm.operator import OPERATORS
+from bridges.cvm.storage import LARGEST_STORAGE, plan_storage, storage_bytes, stored_tensors
+from bridges.cvm.symbol_file import INPUT_NAME, UNSET_PRECISION, CvmSymbol, Reference, SymbolNode
+from mrt_torch.cvm.analysis import call_of, selected_output
+from mrt_torch.cvm.operator import OPERATORS, CvmOperator
 from mrt_torch.errors import ExportError
-from mrt_torch.graph.editor import input_nodes, output_nodes, shape_of, tensor_of
-from mrt_torch.graph.facts import facts_of, source_name
+from mrt_torch.graph.editor import input_nodes, output_nodes, tensor_of
+from mrt_torch.graph.facts import describe, facts_of, source_name
 
 LARGEST_INT8_PRECISION = 8
 
@@ -34,13 +35,18 @@ def lower(module: fx.GraphModule) -> tuple[CvmSymbol, dict[str, np.ndarray]]:
     names = _names(order)
     position = {_identity(node): index for index, node in enumerate(order)}
 
-    def references(nodes):
-        return tuple((position[_identity(node)], 0) for node in nodes)
+    def references(nodes: list[fx.Node]) -> tuple[Reference, ...]:
+        selected = [selected_output(node) or (node, 0) for node in nodes]
+        return tuple((position[_identity(node)], output) for node, output in selected)
 
-    nodes, parameters = [], {}
+    nodes, parameters, shapes, precisions = [], {}, [], []
     for node in order:
+        values = node.meta["val"] if isinstance(node.meta["val"], tuple) else (node.meta["val"],)
+        shapes += [tuple(value.shape) for value in values]
+        precisions += [UNSET_PRECISION if node.op == "call_function" else facts_of(node).precision for _ in values]
         if node.op == "call_function":
             row, call = call_of(node)
+            _refuse_composite(row, node)
             nodes.append(SymbolNode(names[node], row.name, references(operand_nodes(node)),
                                     row.write_attributes(call)))
         else:
@@ -48,17 +54,21 @@ def lower(module: fx.GraphModule) -> tuple[CvmSymbol, dict[str, np.ndarray]]:
             if node.op == "get_attr":
                 parameters[names[node]] = _stored(module, node)
     heads = references(output_nodes(module.graph))
-    stored = stored_tensors(order, nodes)
-    storage_ids = plan_storage(stored, [head for head, _ in heads])
+    stored = stored_tensors(nodes, shapes)
+    symbol = CvmSymbol(nodes=tuple(nodes), heads=heads, shapes=tuple(shapes), precisions=tuple(precisions),
+                       storage_ids=())
+    storage_ids = plan_storage(stored, [symbol.entry(head) for head in heads])
     if storage_bytes(stored, storage_ids) > LARGEST_STORAGE:
         raise ExportError("the graph needs more storage than the CVM runtime gives", where="all tensors of the graph",
                           why=f"{storage_bytes(stored, storage_ids)} bytes, at most {LARGEST_STORAGE}",
                           remedy="use a smaller batch or a smaller model")
-    return CvmSymbol(
-        nodes=tuple(nodes), heads=heads, shapes=tuple(shape_of(node) for node in order),
-        precisions=tuple(UNSET_PRECISION if node.op == "call_function" else facts_of(node).precision
-                         for node in order),
-        storage_ids=tuple(storage_ids)), parameters
+    return replace(symbol, storage_ids=tuple(storage_ids)), parameters
+
+
+def _refuse_composite(row: CvmOperator, node: fx.Node) -> None:
+    if row.composite:
+        raise ExportError(f"the CVM has no {row.name}", where=describe(node), why="it stands for several operators",
+                          remedy="expand it with prepare_for_compile")
 
 
 def operand_nodes(node: fx.Node) -> list[fx.Node]:
@@ -71,14 +81,6 @@ def operand_nodes(node: fx.Node) -> list[fx.Node]:
     return [operand for operand in operands if isinstance(operand, fx.Node)]
 
 
-def stored_tensors(order: list[fx.Node], nodes: list[SymbolNode]) -> list[StoredTensor]:
-    """What the storage planner needs to know of the nodes."""
-    return [StoredTensor(elements=fx_node.meta["val"].numel(),
-                         inputs=tuple(index for index, _ in node.inputs), variable=node.is_variable,
-                         in_place=not node.is_variable and OPERATORS[node.operator].in_place)
-            for fx_node, node in zip(order, nodes, strict=True)]
-
-
 def _execution_order(module: fx.GraphModule) -> list[fx.Node]:
     inputs = input_nodes(module.graph)
     if len(inputs) != 1:
@@ -89,6 +91,7 @@ def _execution_order(module: fx.GraphModule) -> list[fx.Node]:
     pending = [(head, False) for head in reversed(output_nodes(module.graph))]
     while pending:
         node, operands_done = pending.pop()
+        node = (selected_output(node) or (node, 0))[0]
         if operands_done:
             order.append(node)
         elif _identity(node) not in seen:

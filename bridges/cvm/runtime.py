@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from bridges.cvm.captured_output import capture
+from bridges.cvm.crash_guard import refuse_crashes
 from bridges.cvm.params_file import LARGEST_FILE, parse_params
 from bridges.cvm.symbol_file import INPUT_NAME, CvmSymbol, Shape
 from bridges.cvm.symbol_parser import parse_symbol
-from mrt_torch.cvm.attribute_text import parse_integers
 from mrt_torch.cvm.interval import Interval
 from mrt_torch.errors import (
     InvalidArgumentError,
@@ -92,7 +92,7 @@ class CvmRuntime:
                                    why=f"its files have {len(symbol)} and {len(params)} bytes, the runtime "
                                        f"takes {LARGEST_FILE} each",
                                    remedy="deploy a smaller model")
-        _check_convolutions(graph)
+        refuse_crashes(graph)
         if graph.postprocess in UNSUPPORTED_POSTPROCESSES:
             raise UnsupportedOperatorError(f"the postprocess '{graph.postprocess}' is not supported",
                                            remedy="export the model without it")
@@ -108,7 +108,7 @@ class CvmRuntime:
             InvalidFileError: the file is malformed in a way that could crash the process.
             RuntimeLibraryError: the runtime refused the graph; quotes what it printed.
         """
-        parse_symbol(symbol)
+        refuse_crashes(parse_symbol(symbol))
         gas = ctypes.c_ulonglong()
         self.call("CVMAPIGetGasFromGraphFile", symbol, ctypes.byref(gas),
                   what="the CVM runtime refused the graph")
@@ -254,26 +254,3 @@ def _check_single_library(path: Path) -> None:
         raise RuntimeLibraryError("another CVM library is loaded in this process", where=str(path),
                                   why=f"loaded is {others[0]}; a second one would abort the process",
                                   remedy="use one library in a process")
-
-
-def _check_convolutions(symbol: CvmSymbol) -> None:
-    """The runtime does not compare a weight with the attributes and corrupts its memory where they differ."""
-    offsets = symbol.row_offsets
-    for node in symbol.nodes:
-        if node.operator == "conv2d" and len(node.inputs) > 1:
-            data, weight = (symbol.shapes[offsets[index] + output] for index, output in node.inputs[:2])
-            try:
-                kernel = parse_integers(node.attributes["kernel_size"])
-                channels = parse_integers(node.attributes["channels"])[0]
-                groups = parse_integers(node.attributes.get("groups", "1"))[0]
-            except (LookupError, ValueError) as error:
-                raise InvalidFileError(
-                    "a convolution of the CVM model lacks attributes", where=f"node '{node.name}'",
-                    why=f"{type(error).__name__}: {error}",
-                    remedy="export the model again") from error
-            if groups < 1 or len(data) != 4 or weight != (channels, data[1] // groups, *kernel):
-                raise InvalidFileError(
-                    "a convolution's weight does not fit its attributes", where=f"node '{node.name}'",
-                    why=f"data {data}, weight {weight}, channels {channels}, kernel {kernel}, "
-                        f"groups {groups}; the runtime would corrupt its memory",
-                    remedy="export the model again")

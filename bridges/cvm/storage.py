@@ -8,8 +8,12 @@ reads stays to the end; an operator shares a storage with its own input only whe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+from bridges.cvm.symbol_file import INPUT_NAME, Shape, SymbolNode
+from mrt_torch.cvm.operator import OPERATORS
 
 BYTES_PER_ELEMENT = 4
 LARGEST_STORAGE = 2 ** 32  # bytes; a limit of the runtime
@@ -21,15 +25,33 @@ class StoredTensor:
 
     Attributes:
         elements: number of elements (int32 each).
-        inputs: indices of the tensors its operator reads; empty for a variable.
+        inputs: indices of the tensors its operator reads, and of the operator's outputs before this one, which
+            must outlast the writing of all; empty for a variable.
         variable: an input or parameter of the model.
         in_place: the operator may write over an input of the same size.
+        reloaded: the input of the model, which is written before every run.
     """
 
     elements: int
     inputs: tuple[int, ...] = ()
     variable: bool = False
     in_place: bool = False
+    reloaded: bool = False
+
+
+def stored_tensors(nodes: Sequence[SymbolNode], shapes: Sequence[Shape]) -> list[StoredTensor]:
+    """The tensors of a graph: one for each output of each node, which ``shapes`` has in order."""
+    tensors: list[StoredTensor] = []
+    offsets = []
+    for node in nodes:
+        offsets.append(len(tensors))
+        reads = [offsets[index] + output for index, output in node.inputs]
+        for output in range(node.outputs):
+            tensors.append(StoredTensor(
+                math.prod(shapes[len(tensors)]), (*reads, *range(offsets[-1], offsets[-1] + output)), node.is_variable,
+                in_place=not node.is_variable and OPERATORS[node.operator].in_place,
+                reloaded=node.is_variable and node.name == INPUT_NAME))
+    return tensors
 
 
 def plan_storage(tensors: Sequence[StoredTensor], heads: Iterable[int]) -> list[int]:
@@ -100,7 +122,7 @@ def check_storage(tensors: Sequence[StoredTensor], heads: Iterable[int], ids: Se
     """Reasons why a plan is unsafe; empty when it is safe.
 
     Runs the graph twice on names instead of numbers: each storage remembers which tensor it holds, and every
-    read must find the tensor it asks for. Variables are loaded before the first run only.
+    read must find the tensor it asks for. Parameters are loaded before the first run only, the input before each.
     """
     if len(ids) != len(tensors):
         return [f"{len(ids)} storage ids for {len(tensors)} tensors"]
@@ -113,6 +135,7 @@ def check_storage(tensors: Sequence[StoredTensor], heads: Iterable[int], ids: Se
                 problems.append(f"variables {holder[ids[index]]} and {index} share storage {ids[index]}")
             holder[ids[index]] = index
     for run in ("first", "second"):
+        holder.update({ids[index]: index for index, tensor in enumerate(tensors) if tensor.reloaded})
         for index, tensor in enumerate(tensors):
             if tensor.variable:
                 continue

@@ -9,14 +9,14 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from mrt_torch.cvm.operator import OPERATORS
+
 Shape = tuple[int, ...]
 Reference = tuple[int, int]
 
 VERSION = "cvm_1.0.0"
 INPUT_NAME = "data"
 UNSET_PRECISION = -1
-# The only operator of the format with more than one output.
-OUTPUT_COUNTS = {"get_valid_counts": 2}
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ class SymbolNode:
 
     @property
     def outputs(self) -> int:
-        return OUTPUT_COUNTS.get(self.operator, 1)
+        row = OPERATORS.get(self.operator)
+        return 1 if row is None else row.outputs
 
 
 @dataclass(frozen=True)

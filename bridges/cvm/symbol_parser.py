@@ -18,7 +18,7 @@ from mrt_torch.cvm.limits import LARGEST_EXTENT, LARGEST_RANK, LARGEST_SIZE
 from mrt_torch.cvm.operator import MAXIMUM_PRECISION
 from mrt_torch.errors import InvalidFileError
 
-# This version recomputes ``arg_nodes`` and ``node_row_ptr`` and needs no ``dltype``.
+# This version recomputes ``arg_nodes`` and ``node_row_ptr``, after a look at the latter, and needs no ``dltype``.
 RELAXED_VERSION = "cvm_1.1.0"
 TOP_KEYS = {"nodes", "heads", "attrs", "arg_nodes", "node_row_ptr", "version", "postprocess"}
 NODE_KEYS = {"op", "name", "inputs", "attrs", "precision"}
@@ -135,7 +135,8 @@ def _graph_attributes(raw: Any, problems: list[str]) -> dict[str, list]:
     attributes = {}
     for key, value in raw.items():
         tags = GRAPH_ATTRIBUTE_TAGS.get(key, ())
-        pair = isinstance(value, list) and len(value) == 2 and value[0] in tags and isinstance(value[1], list)
+        pair = (isinstance(value, list) and len(value) == 2 and value[0] in tags
+                and (isinstance(value[1], list) or key == "dtype"))
         if not pair:
             problems.append(f"attribute '{key}' is not a pair of {' or '.join(tags) or 'a type'} and a list")
         elif key != "dtype":  # skipped by the runtime too
@@ -206,7 +207,8 @@ def _check_indices(symbol: CvmSymbol, document: Mapping[str, Any], version: str,
                    attributes: Mapping[str, list], problems: list[str]) -> None:
     """Names, references, order, and the lists that repeat what the nodes say."""
     offsets = symbol.row_offsets
-    if document["node_row_ptr"] != offsets:
+    rows = document["node_row_ptr"]
+    if not (rows == offsets if version == VERSION else _are_readable(rows, symbol)):
         problems.append("'node_row_ptr' does not follow from the nodes")
     if version == VERSION:
         if document.get("arg_nodes") != symbol.variables:
@@ -226,6 +228,13 @@ def _check_indices(symbol: CvmSymbol, document: Mapping[str, Any], version: str,
                      if not (read < index and output < symbol.nodes[read].outputs)]
     problems += [f"head {head} does not exist" for head in symbol.heads
                  if head[0] >= len(symbol.nodes) or head[1] >= symbol.nodes[head[0]].outputs]
+
+
+def _are_readable(rows: Any, symbol: CvmSymbol) -> bool:
+    """Whether every row exists that the relaxed version reads before it computes the rows anew."""
+    if not isinstance(rows, list) or not all(map(_is_integer, rows)) or len(rows) < len(symbol.nodes):
+        return False
+    return all(0 <= row <= len(symbol.storage_ids) - node.outputs for row, node in zip(rows, symbol.nodes))
 
 
 def _check_entries(symbol: CvmSymbol, problems: list[str]) -> None:

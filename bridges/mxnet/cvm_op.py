@@ -10,8 +10,11 @@ exactly so in float64. With R = 2**(precision - 1) - 1:
 ``cvm_lut``           ``table[clamp(x, 0, in_dim - 1), 0]``, for a table of shape (in_dim, 1)
 ====================  ============================================================================
 
+``cvm_get_valid_counts`` and ``cvm_non_max_suppression`` compute what ``torch.ops.cvm`` does under these names: MXNet's
+own ``_contrib_box_nms`` compares overlaps in floating point, beyond a threshold and not from it on.
+
 Source: the interface and formulas of ``mrt.cvm_op`` in the documentation of MRT 1. Its text gives
-2**precision as the bound; its code, and the CVM runtime, use R.
+2**precision as the bound; its code, and the CVM runtime, use R. The operators on detections are additions.
 """
 
 from __future__ import annotations
@@ -19,13 +22,17 @@ from __future__ import annotations
 import functools
 from typing import Any, NoReturn
 
+import numpy as np
+import torch
+
 from bridges.mxnet.installation import import_mxnet
+from mrt_torch.cvm import OPERATORS
 from mrt_torch.errors import InvalidArgumentError
 
 mx = import_mxnet()
 
-__all__ = ["LUT", "Clip", "ClipProp", "LUTProp", "LeftShift", "LeftShiftProp", "RightShift", "RightShiftProp",
-           "register_cvm_operators"]
+__all__ = ["LUT", "Clip", "ClipProp", "Detection", "LUTProp", "LeftShift", "LeftShiftProp", "NonMaxSuppressionProp",
+           "RightShift", "RightShiftProp", "ValidCountsProp", "register_cvm_operators"]
 
 
 class _InferenceOperator(mx.operator.CustomOp):
@@ -100,6 +107,22 @@ class LUT(_InferenceOperator):
         self.assign(out_data[0], req[0], mx.nd.take(table.reshape((-1,)), mx.nd.round(indices), mode="clip"))
 
 
+class Detection(_InferenceOperator):
+    """``torch.ops.cvm.<operator>`` on rounded inputs, in the memory of the host."""
+
+    def __init__(self, operator: str, attributes: dict[str, Any], **kwargs: Any):
+        super().__init__(**kwargs)
+        self.operator, self.attributes = operator, attributes
+
+    def forward(self, is_train, req, in_data, out_data, aux) -> None:
+        """Compute all outputs from all inputs; they hold 32-bit integers."""
+        arrays = [mx.nd.round(array).asnumpy().astype(np.int32) for array in in_data]
+        results = OPERATORS[self.operator].kernel(*map(torch.from_numpy, arrays), **self.attributes)
+        results = (results,) if isinstance(results, torch.Tensor) else results
+        for output, request, result in zip(out_data, req, results, strict=True):
+            self.assign(output, request, mx.nd.array(result.numpy(), ctx=output.context, dtype=output.dtype))
+
+
 class _ShiftProp(mx.operator.CustomOpProp):
     """One input, one output of its shape; attributes arrive as texts."""
 
@@ -152,11 +175,51 @@ class LUTProp(mx.operator.CustomOpProp):
         return LUT(self.in_dim)
 
 
+class ValidCountsProp(mx.operator.CustomOpProp):
+    """``cvm_get_valid_counts``: counts (B,) and rows (B, N, K) of rows (B, N, K)."""
+
+    def __init__(self, score_threshold: int | str = 0):
+        super().__init__(need_top_grad=False)
+        self.attributes = {"score_threshold": int(score_threshold)}
+
+    def list_arguments(self) -> list[str]:
+        return ["data"]
+
+    def list_outputs(self) -> list[str]:
+        return ["counts", "rows"]
+
+    def infer_shape(self, in_shape):
+        return in_shape, [in_shape[0][:1], in_shape[0]], []
+
+    def create_operator(self, ctx, shapes, dtypes) -> Detection:
+        return Detection("get_valid_counts", self.attributes)
+
+
+class NonMaxSuppressionProp(mx.operator.CustomOpProp):
+    """``cvm_non_max_suppression``: rows (B, N, 6) of rows (B, N, 6) and counts (B,)."""
+
+    def __init__(self, iou_threshold: int | str = 50, force_suppress: bool | str = False, top_k: int | str = -1,
+                 max_output_size: int | str = -1):
+        super().__init__(need_top_grad=False)
+        self.attributes = {"iou_threshold": int(iou_threshold), "force_suppress": str(force_suppress) in ("True", "1"),
+                           "top_k": int(top_k), "max_output_size": int(max_output_size)}
+
+    def list_arguments(self) -> list[str]:
+        return ["data", "valid_count"]
+
+    def infer_shape(self, in_shape):
+        return [in_shape[0], in_shape[0][:1]], [in_shape[0]], []
+
+    def create_operator(self, ctx, shapes, dtypes) -> Detection:
+        return Detection("non_max_suppression", self.attributes)
+
+
 @functools.cache
 def register_cvm_operators() -> None:
-    """Make the four Custom operators known to MXNet; once per process."""
+    """Make the Custom operators known to MXNet; once per process."""
     for name, prop in (("cvm_clip", ClipProp), ("cvm_left_shift", LeftShiftProp),
-                       ("cvm_right_shift", RightShiftProp), ("cvm_lut", LUTProp)):
+                       ("cvm_right_shift", RightShiftProp), ("cvm_lut", LUTProp),
+                       ("cvm_get_valid_counts", ValidCountsProp), ("cvm_non_max_suppression", NonMaxSuppressionProp)):
         mx.operator.register(name)(prop)
 
 

@@ -11,6 +11,7 @@ Bind with oneDNN off (``MXNET_MKLDNN_ENABLED=0``) after ``import bridges.mxnet.c
 from __future__ import annotations
 
 import logging
+import operator
 import os
 from collections import Counter
 
@@ -22,7 +23,7 @@ from bridges.mxnet.params_file import write_params
 from bridges.mxnet.symbol import Entry, Symbol
 from bridges.mxnet.symbol_builder import SymbolBuilder, plan_names
 from bridges.mxnet.symbol_file import write_symbol
-from mrt_torch.cvm.analysis import call_of
+from mrt_torch.cvm.analysis import call_of, selected_output
 from mrt_torch.cvm.interval import Interval
 from mrt_torch.cvm.operator import OPERATORS
 from mrt_torch.cvm.verify import verify
@@ -40,21 +41,21 @@ def export_integer(graph_module: fx.GraphModule, symbol_path: str | os.PathLike[
 
     CVM operators that MXNet lacks become ``Custom`` operators (`bridges.mxnet.cvm_op`) or several nodes.
     Nodes keep the model's names, made unique. Each input has hidden attributes: ``__shape__`` (any other
-    batch may be bound), ``__precision__`` in bits, ``__scale__`` where known (integer = float * scale),
-    ``__value_range__`` where it is narrower than the precision; the first one also has ``__output_scales__``,
-    one for each output.
+    batch may be bound), ``__batch_axis__`` where that is not axis 0, ``__precision__`` in bits, ``__scale__`` where
+    known (integer = float * scale), ``__value_range__`` where it is narrower than the precision; the first one
+    also has ``__output_scales__``, one for each output.
 
     Args:
-        graph_module: verified integer graph with current facts; not changed.
+        graph_module: integer graph with current facts; not changed. Composite operators may stay.
         symbol_path: file to write, usually ``<model>-symbol.json``.
         params_path: file to write, usually ``<model>-0000.params``; all float64, ``arg:`` before each name.
 
     Raises:
-        ExportError: lists every reason why the graph is not exact, or every operator MXNet cannot express.
+        ExportError: lists every reason why facts or operators are not legal, or every operator MXNet cannot express.
     """
     module = copy_graph_module(graph_module)
     module.graph.eliminate_dead_code()
-    verify(module)
+    verify(module, deployable=False)
     symbol, params = build_symbol(module)
     write_params(params_path, params)
     write_symbol(symbol, symbol_path)
@@ -85,6 +86,9 @@ def build_symbol(module: fx.GraphModule) -> tuple[Symbol, dict[str, np.ndarray]]
                 array = tensor_of(module, node).detach().cpu().numpy().astype(np.float64)
                 buffers[node.target] = builder.parameter(names[node], array)
             entries[node] = buffers[node.target]
+        elif selected_output(node) is not None:
+            source, output = selected_output(node)
+            entries[node] = entries[source][0], output
         elif node.op == "call_function":
             row, call = call_of(node)
             inputs = [entries[operand] for operand in _operands(node)]
@@ -100,6 +104,8 @@ def _operands(node: fx.Node) -> list[fx.Node]:
 def _hidden(node: fx.Node) -> dict[str, object]:
     facts = facts_of(node)
     hidden: dict[str, object] = {"precision": facts.precision}
+    if facts.batch_axis:
+        hidden["batch_axis"] = facts.batch_axis
     if facts.scale is not None:
         hidden["scale"] = _real(facts.scale)
     if facts.value_range is not None and facts.value_range != Interval.symmetric(facts.precision):
@@ -115,7 +121,7 @@ def _refuse_unknown(module: fx.GraphModule) -> None:
     unknown: Counter[str] = Counter()
     first: dict[str, str] = {}
     for node in module.graph.nodes:
-        if node.op == "call_function":
+        if node.op == "call_function" and node.target is not operator.getitem:
             row = OPERATORS.of_target(node.target)
             if row is None or row.name not in INTEGER_WRITERS:
                 name = row.name if row else str(node.target)

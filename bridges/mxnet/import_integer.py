@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 
 import numpy as np
@@ -21,6 +22,7 @@ from mrt_torch.graph.editor import GraphEditor, empty_graph_module, output_nodes
 from mrt_torch.graph.facts import set_facts
 
 _REMEDY = "read the two files of one export_integer; import float models with import_symbol"
+TWO_OUTPUTS = "cvm_get_valid_counts"  # the op_type of the one operator that has them
 _INT32 = np.iinfo(np.int32)
 
 
@@ -28,7 +30,7 @@ def import_integer(symbol: Symbol, params: Mapping[str, np.ndarray]) -> fx.Graph
     """Return the integer graph that `export_integer` wrote: the same integers, precisions and scales.
 
     Only nodes as the export writes them are read. Operators that it writes in another form (``take`` without
-    an axis, a reduction over no axis, several new axes at once) come back in that form.
+    an axis, a reduction over no axis, a max that starts from 0, several new axes at once) come back in that form.
 
     Args:
         symbol: the graph, from `read_symbol`.
@@ -46,18 +48,19 @@ def import_integer(symbol: Symbol, params: Mapping[str, np.ndarray]) -> fx.Graph
     needed = _needed(symbol, composites)
     _refuse_unknown(symbol, composites, needed)
     editor = GraphEditor(empty_graph_module())
-    results: dict[int, fx.Node] = {}
+    results: dict[Entry, fx.Node] = {}
     scales: tuple[float | None, ...] = ()
     for index in needed:
         node = symbol.nodes[index]
         if node.is_variable and node.name in params:
-            results[index] = editor.constant(node.name, _to_int32(node.name, params[node.name]))
+            outputs = [editor.constant(node.name, _to_int32(node.name, params[node.name]))]
         elif node.is_variable:
-            results[index] = _read_input(editor, node)
+            outputs = [_read_input(editor, node)]
             scales = scales or _reals(node, "__output_scales__")
         else:
-            results[index] = _read_operator(editor, node, composites.get(index), results)
-    editor.output([results[index] for index, _ in symbol.heads])
+            outputs = _read_operator(editor, node, composites.get(index), results)
+        results |= {(index, output): result for output, result in enumerate(outputs)}
+    editor.output([results[head] for head in symbol.heads])
     editor.graph.lint()
     editor.module.recompile()
     analyse(editor.module)
@@ -80,21 +83,25 @@ def _needed(symbol: Symbol, composites: Mapping[int, Composite]) -> list[int]:
 
 def _refuse_unknown(symbol: Symbol, composites: Mapping[int, Composite], needed: list[int]) -> None:
     unknown: dict[str, list[str]] = {}
-    entries = [*symbol.heads, *(entry for index in needed for entry in _entries(symbol, composites, index))]
-    if any(output for _, output in entries):
-        raise InvalidFileError("the symbol reads a second output of an operator", where="the inputs and heads",
-                               why="operators of an integer export have one", remedy=_REMEDY)
+    for index, output in [*symbol.heads, *(entry for i in needed for entry in _entries(symbol, composites, i))]:
+        node = symbol.nodes[index]
+        several = node.operator == "Custom" and node.attributes.get("op_type") == TWO_OUTPUTS
+        if not 0 <= output <= several:
+            raise InvalidFileError("the symbol reads another output than an operator has",
+                                   where=f"output {output} of node '{node.name}'",
+                                   why=f"of an integer export only {TWO_OUTPUTS} has two outputs, others have one",
+                                   remedy=_REMEDY)
     for index in needed:
         node = symbol.nodes[index]
         if not node.is_variable and index not in composites and node.operator not in INTEGER_READERS:
             unknown.setdefault(node.operator, []).append(node.name)
     if unknown:
-        operator, names = next(iter(unknown.items()))
+        kind, names = next(iter(unknown.items()))
         raise UnsupportedOperatorError(
             f"{len(unknown)} MXNet operator{'s' * (len(unknown) > 1)} of the symbol cannot be read as integers",
-            where=f"first at node '{names[0]}' ({operator})",
-            why="\n    ".join(f"{operator}: {len(names)} node{'s' * (len(names) > 1)}, first '{names[0]}'"
-                              for operator, names in unknown.items()),
+            where=f"first at node '{names[0]}' ({kind})",
+            why="\n    ".join(f"{kind}: {len(names)} node{'s' * (len(names) > 1)}, first '{names[0]}'"
+                              for kind, names in unknown.items()),
             remedy=_REMEDY)
 
 
@@ -105,26 +112,34 @@ def _read_input(editor: GraphEditor, node: SymbolNode) -> fx.Node:
         raise InvalidFileError("an input's shape or precision is malformed", where=f"variable '{node.name}'",
                                why=f"shape {shape}, precision {precision} bits", remedy=_REMEDY)
     placeholder = editor.input(node.name, shape, torch.int32)
+    batch_axis = attributes.integer("__batch_axis__", 0)
+    if not 0 <= batch_axis < len(shape):
+        raise InvalidFileError("an input's batch axis does not exist", where=f"variable '{node.name}'",
+                               why=f"it is {batch_axis}, the shape {shape}", remedy=_REMEDY)
     bounds = attributes.optional_integers("__value_range__")
     if bounds is not None and (len(bounds) != 2 or bounds[0] > bounds[1]):
         raise InvalidFileError("an input's value range is malformed", where=f"variable '{node.name}'",
                                why=f"it is {bounds}", remedy=_REMEDY)
-    set_facts(placeholder, precision=precision, scale=attributes.optional_real("__scale__"),
+    set_facts(placeholder, batch_axis=batch_axis, precision=precision, scale=attributes.optional_real("__scale__"),
               value_range=Interval(*bounds) if bounds else None)
     return placeholder
 
 
 def _read_operator(editor: GraphEditor, node: SymbolNode, composite: Composite | None,
-                   results: Mapping[int, fx.Node]) -> fx.Node:
+                   results: Mapping[Entry, fx.Node]) -> list[fx.Node]:
+    """One fx node for each output."""
     if composite is not None:
-        call, inputs = composite.call, [results[index] for index, _ in composite.operands]
+        call, inputs = composite.call, [results[entry] for entry in composite.operands]
     else:
-        inputs = [results[index] for index, _ in node.inputs]
+        inputs = [results[entry] for entry in node.inputs]
         call = _read_call(node, inputs)
     row = OPERATORS[call.operator]
     arguments = (inputs,) if row.takes_list else inputs
-    return editor.call(row.target, *arguments, name=node.name, source_operator=node.operator,
-                       **call.attributes)
+    result = editor.call(row.target, *arguments, name=node.name, source_operator=node.operator, **call.attributes)
+    if row.outputs == 1:
+        return [result]
+    return [editor.call(operator.getitem, result, output, name=f"{node.name}_{output}")
+            for output in range(row.outputs)]
 
 
 def _read_call(node: SymbolNode, inputs: list[fx.Node]) -> CvmCall:

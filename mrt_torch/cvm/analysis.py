@@ -8,6 +8,8 @@ hold.
 
 from __future__ import annotations
 
+import operator
+
 import torch
 from torch import fx
 
@@ -31,6 +33,23 @@ def constant_of(node: fx.Node) -> torch.Tensor:
                                 why=f"the module has no tensor '{node.target}'",
                                 remedy="build the graph with GraphEditor.constant")
     return owner
+
+
+def selected_output(node: fx.Node) -> tuple[fx.Node, int] | None:
+    """The call and the number of its output that a getitem node stands for; None for any other node.
+
+    Raises:
+        InvalidGraphError: it does not read an output of a CVM operator of several outputs.
+    """
+    if node.op != "call_function" or node.target is not operator.getitem:
+        return None
+    source, index = node.args
+    row = OPERATORS.of_target(source.target) if isinstance(source, fx.Node) else None
+    if row is None or row.outputs == 1 or not isinstance(index, int) or not 0 <= index < row.outputs:
+        raise InvalidGraphError("getitem reads no output of an operator", where=describe(node),
+                                why=f"its arguments are {node.args}",
+                                remedy="use getitem on CVM operators of several outputs only")
+    return source, index
 
 
 def call_of(node: fx.Node) -> tuple[CvmOperator, Call]:
@@ -58,9 +77,10 @@ def call_of(node: fx.Node) -> tuple[CvmOperator, Call]:
     arguments = node.args[0] if row.takes_list else node.args
     operands = tuple(_operand(node, argument) for argument in arguments if argument is not None)
     value = node.meta.get("val")
+    value = value[0] if isinstance(value, tuple) else value
     shape = (tuple(value.shape) if isinstance(value, torch.Tensor)
-             else row.output_shape([operand.shape for operand in operands], node.kwargs))
-    return row, Call(operands, dict(node.kwargs), shape)
+             else row.output_shapes([operand.shape for operand in operands], node.kwargs)[0])
+    return row, Call(operands, dict(node.kwargs), shape, node)
 
 
 def _operand(node: fx.Node, argument: object) -> Operand:
@@ -80,20 +100,30 @@ def _operand(node: fx.Node, argument: object) -> Operand:
 def analyse_node(node: fx.Node) -> None:
     """Set precision and value range of a call_function node from its inputs' facts, and ``val`` if missing.
 
+    The facts of an operator of several outputs are those of the getitem nodes that read them.
+
     Raises:
-        InvalidGraphError: as ``call_of``.
+        InvalidGraphError: as ``call_of`` and ``selected_output``.
         PrecisionError: the runtime infers fewer bits than the proven range needs.
     """
-    row, call = call_of(node)
-    precision, value_range = row.precision(call), row.value_range(call)
+    selected = selected_output(node)
+    source, index = selected or (node, 0)
+    row, call = call_of(source)
+    if "val" not in source.meta:
+        values = tuple(torch.empty(shape, dtype=torch.int32, device="meta")
+                       for shape in row.output_shapes(call.shapes, call.attributes))
+        source.meta["val"] = values if row.outputs > 1 else values[0]
+    if selected is None and row.outputs > 1:
+        return
+    if "val" not in node.meta:
+        node.meta["val"] = source.meta["val"][index]
+    precision, value_range = row.precisions(call)[index], row.value_ranges(call)[index]
     if value_range.precision > precision:
         raise PrecisionError(
             "the runtime would infer too few bits", where=describe(node),
             why=f"{row.name} gives {value_range.minimum}..{value_range.maximum}, {value_range.precision} "
                 f"bits; the runtime infers {precision} from {[o.precision for o in call.operands]}",
             remedy="widen the operand that the runtime's rule looks at")
-    if "val" not in node.meta:
-        node.meta["val"] = torch.empty(call.output_shape, dtype=torch.int32, device="meta")
     set_facts(node, precision=precision, value_range=value_range)
 
 

@@ -1,7 +1,7 @@
 """Texts of CVM operator attributes: ``"(1, 2)"``, ``"True"``, ``"None"`` to Python values and back.
 
 The grammar is the deployed runtime's: integers in decimal, booleans ``true/false/1/0`` in any letter case,
-tuples ``(1, 2)``, ``[1, 2]``, ``(1,)``, a bare ``1`` or ``()``, an optional integer ``None``.
+tuples ``(1, 2)``, ``[1, 2]``, ``(1,)``, ``(1L, 2L)``, a bare ``1`` or ``()``, an optional integer ``None``.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from typing import Any
 
 from mrt_torch.errors import InvalidFileError
 
+# A trailing L is how Python 2 wrote a long integer; it may stand in tuples.
 _INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
-_TUPLE = re.compile(r"\((.*)\)|\[(.*)\]", re.DOTALL)
+_LONG = re.compile(r"([+-]?[0-9]{1,20})L?")
+_TUPLE = re.compile(r"[(\[](.*)[)\]]", re.DOTALL)
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _MISSING = object()
 
@@ -29,9 +31,16 @@ class Field:
 
 
 def parse_integer(text: str) -> int:
+    """A number: 32 bits in the runtime."""
     if not _INTEGER.fullmatch(text.strip()):
         raise ValueError("expected a decimal integer")
-    return int(text)
+    return _within(int(text), 31)
+
+
+def _within(value: int, bits: int) -> int:
+    if not -2 ** bits <= value < 2 ** bits:
+        raise ValueError(f"expected an integer of {bits + 1} bits")
+    return value
 
 
 def parse_boolean(text: str) -> bool:
@@ -44,10 +53,18 @@ def parse_integers(text: str) -> list[int]:
     match = _TUPLE.fullmatch(text.strip())
     if match is None:
         return [parse_integer(text)]
-    items = [item.strip() for item in (match.group(1) or match.group(2) or "").split(",")]
+    items = [item.strip() for item in match.group(1).split(",")]
     if items[-1] == "":  # "()" and "(1,)"
         items.pop()
-    return [parse_integer(item) for item in items]
+    return [_parse_item(item) for item in items]
+
+
+def _parse_item(text: str) -> int:
+    """An item of a tuple: 64 bits in the runtime."""
+    match = _LONG.fullmatch(text)
+    if match is None:
+        raise ValueError("expected decimal integers")
+    return _within(int(match.group(1)), 63)
 
 
 def parse_optional_integer(text: str) -> int | None:
@@ -73,6 +90,17 @@ def optional_integer(default: Any = _MISSING) -> Field:
 def unused(field: Field) -> Field:
     """A field that is checked but says nothing that shapes or the operator do not say."""
     return Field(field.parse, field.default, in_schema=False)
+
+
+def fixed(value: Any) -> Field:
+    """An integer or boolean that has one supported value, the runtime's default."""
+    parse = parse_boolean if isinstance(value, bool) else parse_integer
+
+    def parse_fixed(text: str) -> Any:
+        if parse(text) != value:
+            raise ValueError(f"expected {value}")
+        return value
+    return Field(parse_fixed, value, in_schema=False)
 
 
 def literal(*allowed: str) -> Field:

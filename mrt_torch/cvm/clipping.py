@@ -10,9 +10,6 @@ from mrt_torch.cvm.operator import OPERATORS, Call, CvmOperator
 from mrt_torch.cvm.shape_rules import require, same_shape
 
 LARGEST = 2 ** 31 - 1
-# The CPU back end returns x >> 31 unclamped from shift 31 on, FORMAL the formula: keep to what both compute.
-LARGEST_COMMON_SHIFT = 30
-WIDEST_COMMON_SHIFT_INPUT = 31
 
 
 def _clamp_to_precision(values: torch.Tensor, precision: int) -> torch.Tensor:
@@ -28,7 +25,7 @@ def cvm_clip(data: torch.Tensor, *, precision: int) -> torch.Tensor:
 def cvm_right_shift(data: torch.Tensor, *, precision: int, shift_bit: int) -> torch.Tensor:
     """``clamp(floor(x / 2**shift_bit + 1/2), -R, R)``: ties go to plus infinity.
 
-    Computed as ``((x >> (shift_bit - 1)) + 1) >> 1``, which cannot overflow for inputs of up to 31 bits.
+    Computed as ``((x >> (shift_bit - 1)) + 1) >> 1``, which overflows for shift_bit 1 and the largest int32 only.
     """
     return _clamp_to_precision(((data >> (shift_bit - 1)) + 1) >> 1, precision)
 
@@ -60,21 +57,49 @@ def _precision_limits(call: Call) -> list[str]:
     return [] if 1 <= precision <= 32 else [f"precision {precision} is not in 1..32"]
 
 
+def _shifted(value: int, shift: int) -> int:
+    """The formula in int32 arithmetic, before clamping."""
+    increased = (value >> (shift - 1)) + 1
+    return (increased - 2 ** 32 if increased > LARGEST else increased) >> 1
+
+
 def _right_shift_range(call: Call) -> Interval:
-    shift, bound = call.attributes["shift_bit"], precision_range(call.attributes["precision"])
-    values = call.operands[0].value_range
-    low, high = (((v >> (shift - 1)) + 1) >> 1 for v in (values.minimum, values.maximum))
-    return Interval(low, high).clamp(-bound, bound)
+    shift, values = call.attributes["shift_bit"], call.operands[0].value_range
+    bound = precision_range(call.attributes["precision"])
+    ends = [_shifted(value, shift) for value in _monotonic_ends(values, shift)]
+    return Interval(min(ends), max(ends)).clamp(-bound, bound)
 
 
-def _right_shift_limits(call: Call) -> list[str]:
-    reasons = _precision_limits(call)
-    shift, width = call.attributes["shift_bit"], call.operands[0].precision
-    if not 1 <= shift <= LARGEST_COMMON_SHIFT:
-        reasons.append(f"shift_bit {shift} is not in 1..{LARGEST_COMMON_SHIFT}, where all back ends agree")
-    if width > WIDEST_COMMON_SHIFT_INPUT:
-        reasons.append(f"the input has {width} bits; back ends agree up to {WIDEST_COMMON_SHIFT_INPUT}")
-    return reasons
+def _monotonic_ends(values: Interval, shift: int) -> set[int]:
+    """Where the shift of an interval has its extremes: at its ends, and beside the one value that overflows."""
+    ends = {values.minimum, values.maximum}
+    if shift == 1 and values.maximum == LARGEST > values.minimum:
+        ends.add(LARGEST - 1)
+    return ends
+
+
+def _shift_bit_limits(call: Call) -> list[str]:
+    shift = call.attributes["shift_bit"]
+    return _precision_limits(call) + ([] if 1 <= shift <= 32 else [f"shift_bit {shift} is not in 1..32"])
+
+
+def _right_shift_divergences(call: Call) -> list[str]:
+    """Cases of the CPU kernel, beside zeros for 1 bit: x >> 31, unclamped, or compared with the bounds before."""
+    shift, precision = call.attributes["shift_bit"], call.attributes["precision"]
+    values, bound = call.operands[0].value_range, precision_range(precision)
+    if precision == 1:
+        return []
+    if shift == 1 and values.maximum == LARGEST:
+        return [f"{LARGEST} overflows for shift_bit 1: narrow the input to 31 bits"]
+    ends = values.minimum, values.maximum
+    if shift >= 31:
+        decisive = ends if values.minimum >= 0 or values.maximum < 0 else (*ends, -1)
+        agree = all(_shifted(value, shift) == value >> 31 for value in decisive)
+        return [] if agree else [f"the CPU back end shifts by 31 without rounding for shift_bit {shift}"]
+    if precision + shift >= 32 and max(abs(_shifted(value, shift)) for value in ends) > bound:
+        return [f"the CPU back end does not clamp for precision {precision} and shift_bit {shift}: narrow the input "
+                "to 31 bits"]
+    return []
 
 
 def _left_shift_range(call: Call) -> Interval:
@@ -84,11 +109,15 @@ def _left_shift_range(call: Call) -> Interval:
 
 
 def _left_shift_limits(call: Call) -> list[str]:
-    reasons = ["the CPU back end fails on every cvm_left_shift: multiply by a constant power of two instead"]
     shift, width = call.attributes["shift_bit"], call.operands[0].precision
-    if not 1 <= shift <= 32 or width + shift > 32:
-        reasons.append(f"shift_bit {shift} is not in 1..32, or with the input's {width} bits exceeds 32")
-    return reasons + _precision_limits(call)
+    reasons = _shift_bit_limits(call)
+    if width + shift > 32:
+        reasons.append(f"the input's {width} bits and shift_bit {shift} exceed 32 bits")
+    return reasons
+
+
+def _left_shift_divergences(call: Call) -> list[str]:
+    return ["the CPU back end fails on every cvm_left_shift: prepare_for_compile multiplies by a power of two instead"]
 
 
 def _clip_limits(call: Call) -> list[str]:
@@ -119,14 +148,16 @@ OPERATORS.register(CvmOperator(
 OPERATORS.register(CvmOperator(
     name="cvm_right_shift", schema="(Tensor data, *, int precision, int shift_bit) -> Tensor",
     kernel=cvm_right_shift, output_shape=_clamped_shape, precision=lambda call: call.attributes["precision"],
-    value_range=_right_shift_range, limits=_right_shift_limits, write_attributes=_write_signed,
+    value_range=_right_shift_range, limits=_shift_bit_limits, divergences=_right_shift_divergences,
+    write_attributes=_write_signed,
     read_attributes=reader("cvm_right_shift", precision=integer(), shift_bit=integer(), is_sign=_is_sign),
     in_place=True, mxnet_name="cvm_right_shift"))
 
 OPERATORS.register(CvmOperator(
     name="cvm_left_shift", schema="(Tensor data, *, int precision, int shift_bit) -> Tensor",
     kernel=cvm_left_shift, output_shape=_clamped_shape, precision=lambda call: call.attributes["precision"],
-    value_range=_left_shift_range, limits=_left_shift_limits, write_attributes=_write_signed,
+    value_range=_left_shift_range, limits=_left_shift_limits, divergences=_left_shift_divergences,
+    write_attributes=_write_signed,
     read_attributes=reader("cvm_left_shift", precision=integer(), shift_bit=integer(), is_sign=_is_sign),
     in_place=True, mxnet_name="cvm_left_shift"))
 

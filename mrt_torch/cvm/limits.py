@@ -44,8 +44,8 @@ def attribute_limits(call: Call, low: int, *names: str) -> list[str]:
     return reasons
 
 
-def product_limits(call: Call) -> list[str]:
-    """Reasons why the operands of a convolution or matrix product are too wide."""
+def product_limits(call: Call, names: tuple[str, str] = ("data", "weight")) -> list[str]:
+    """Reasons why the first two operands, of a convolution or matrix product, are too wide."""
     return [f"the {name} has {operand.precision} bits; the runtime multiplies up to {PRODUCT_PRECISION}"
-            for name, operand in zip(("data", "weight"), call.operands)
+            for name, operand in zip(names, call.operands)
             if operand.precision > PRODUCT_PRECISION]

@@ -77,10 +77,9 @@ def _where_limits(call: Call) -> list[str]:
     reasons = []
     if condition.shape != x.shape:
         reasons.append("a 1-D condition makes the runtime return uninitialised memory: broadcast it first")
-    wider = max(x.precision, y.precision)
+    wider = max(x.value_range.precision, y.value_range.precision)
     if condition.precision < wider:
-        reasons.append(f"the runtime infers the condition's {condition.precision} bits "
-                       f"for values of {wider} bits")
+        reasons.append(f"the runtime infers the condition's {condition.precision} bits for values of {wider} bits")
     return reasons
 
 

@@ -53,8 +53,8 @@ def slice_bounds(extent: int, axis: int, begin: Sequence[int], end: Sequence[int
                  stride: Sequence[int]) -> tuple[int, int, int]:
     """(first index, step, number of elements) of a slice along one axis.
 
-    Missing tails mean begin 0, end = extent, stride 1. A negative begin or end counts from the back once;
-    both are then clamped to [0, extent], for a negative stride to [-1, extent - 1].
+    Missing tails mean begin 0, end = extent, stride 1; what is beyond the last axis is not read. A negative begin
+    or end counts from the back once; both are then clamped to [0, extent], for a negative stride to [-1, extent - 1].
 
     Raises:
         InvalidArgumentError: the stride is 0 or nothing is selected.
@@ -72,8 +72,6 @@ def slice_bounds(extent: int, axis: int, begin: Sequence[int], end: Sequence[int
 
 def _strided_slice_shape(shapes: Sequence[Shape], attributes: Mapping[str, Any]) -> Shape:
     data = shapes[0]
-    require(all(len(attributes[name]) <= len(data) for name in ("begin", "end", "stride")),
-            "strided_slice names more axes than there are", f"shape {data}, {dict(attributes)}")
     return tuple(slice_bounds(extent, axis, attributes["begin"], attributes["end"], attributes["stride"])[2]
                  for axis, extent in enumerate(data))
 

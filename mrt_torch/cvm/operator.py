@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from torch import fx
 
 from mrt_torch.cvm.interval import Interval
 from mrt_torch.errors import InvalidArgumentError
@@ -37,11 +38,16 @@ class Operand:
 
 @dataclass(frozen=True)
 class Call:
-    """One application of an operator: its operands in order, its attributes by name and its output shape."""
+    """One application of an operator: its operands in order, its attributes by name and its output shape.
+
+    ``output_shape`` is that of the first output. ``node`` is where the call stands, for the few rules that look
+    further than its operands; without it they assume the worst.
+    """
 
     operands: tuple[Operand, ...]
     attributes: Mapping[str, Any]
     output_shape: Shape
+    node: fx.Node | None = field(default=None, compare=False, repr=False)
 
     @property
     def shapes(self) -> list[Shape]:
@@ -75,10 +81,13 @@ class CvmOperator:
         schema: torch schema without the name, tensors positional, attributes keyword-only.
         kernel: exact int32 implementation on CPU and CUDA; returns a fresh tensor.
         output_shape: (shapes of operands, attributes) -> shape of the output; raises InvalidArgumentError.
+        outputs: number of outputs; from two on, the kernel, ``output_shape``, ``precision`` and ``value_range``
+            give a tuple with one item for each, and a graph reads them by ``operator.getitem``.
         precision: the runtime's inferred output precision in bits, from the operands' precisions.
         value_range: exact bound of the output values from the operands' value ranges.
-        limits: reasons why the runtime, or one of its CPU and FORMAL back ends, would refuse or miscompute
-            the call; empty when it is legal.
+        limits: reasons why the runtime refuses the call, or computes undefined integers; empty when it is legal.
+        divergences: reasons why the CPU back end would fail, or compute other integers than FORMAL and the
+            kernel do; empty where both agree for all values in the operands' ranges.
         unit_cost: gas for one element of the output.
         write_attributes: call -> CVM ``op_attrs`` (strings).
         read_attributes: CVM ``op_attrs`` with defaults filled in by the row -> keyword arguments of the
@@ -86,20 +95,42 @@ class CvmOperator:
         in_place: the runtime lets the output share the storage of an input.
         mxnet_name: the MXNet operator, or the ``op_type`` of a ``Custom`` operator, that computes the same
             integers.
+        composite: the CVM has no such operator: ``expansion`` gives what stands for it.
+        expansion: what replaces a call that not every back end of the CVM computes, once the batch is fixed:
+            (editor, operands, attributes by name) -> its replacement, or None where the call can stay.
     """
 
     name: str
     schema: str
-    kernel: Callable[..., torch.Tensor]
-    output_shape: Callable[[Sequence[Shape], Mapping[str, Any]], Shape]
-    precision: Callable[[Call], int] = same_precision
-    value_range: Callable[[Call], Interval] = same_range
+    kernel: Callable[..., Any]
+    output_shape: Callable[[Sequence[Shape], Mapping[str, Any]], Any]
+    precision: Callable[[Call], Any] = same_precision
+    value_range: Callable[[Call], Any] = same_range
     limits: Callable[[Call], list[str]] = _no_limits
+    divergences: Callable[[Call], list[str]] = _no_limits
     unit_cost: Callable[[Call], int] = _unit_cost
     write_attributes: Callable[[Call], dict[str, str]] = field(default=lambda call: {})
     read_attributes: Callable[[Mapping[str, str]], dict[str, Any]] = field(default=lambda attributes: {})
     in_place: bool = False
     mxnet_name: str = ""
+    outputs: int = 1
+    composite: bool = False
+    expansion: Callable[..., fx.Node | None] | None = None
+
+    def output_shapes(self, shapes: Sequence[Shape], attributes: Mapping[str, Any]) -> tuple[Shape, ...]:
+        """Shape of each output."""
+        return self._each(self.output_shape(shapes, attributes))
+
+    def precisions(self, call: Call) -> tuple[int, ...]:
+        """The runtime's inferred precision of each output."""
+        return self._each(self.precision(call))
+
+    def value_ranges(self, call: Call) -> tuple[Interval, ...]:
+        """Exact bounds of the values of each output."""
+        return self._each(self.value_range(call))
+
+    def _each(self, item: Any) -> tuple:
+        return (item,) if self.outputs == 1 else tuple(item)
 
     @property
     def target(self) -> torch._ops.OpOverload:
@@ -164,11 +195,12 @@ class OperatorTable:
         return None
 
 
-def _fake_kernel(row: CvmOperator) -> Callable[..., torch.Tensor]:
+def _fake_kernel(row: CvmOperator) -> Callable[..., Any]:
     def fake(*tensors, **attributes):
         operands = tensors[0] if row.takes_list else [t for t in tensors if t is not None]
-        shape = row.output_shape([tuple(t.shape) for t in operands], attributes)
-        return operands[0].new_empty(shape, dtype=torch.int32)
+        shapes = row.output_shapes([tuple(t.shape) for t in operands], attributes)
+        results = tuple(operands[0].new_empty(shape, dtype=torch.int32) for shape in shapes)
+        return results if row.outputs > 1 else results[0]
     return fake
 
 

@@ -23,6 +23,11 @@ def reduced_axes(rank: int, axis: Sequence[int], exclude: bool) -> list[int]:
     return [a for a in range(rank) if (a in listed) != exclude]
 
 
+def starts_from_zero(axis: Sequence[int], exclude: bool) -> bool:
+    """Whether the runtime's max compares with 0 too: it does for no axes, unless told to exclude those."""
+    return not axis and not exclude
+
+
 def sum_axes(data: torch.Tensor, *, axis: Sequence[int], keepdims: bool, exclude: bool) -> torch.Tensor:
     """Sum over ``axis``, in int32."""
     axes = reduced_axes(data.dim(), axis, exclude)
@@ -31,9 +36,11 @@ def sum_axes(data: torch.Tensor, *, axis: Sequence[int], keepdims: bool, exclude
 
 
 def max_axes(data: torch.Tensor, *, axis: Sequence[int], keepdims: bool, exclude: bool) -> torch.Tensor:
-    """Maximum over ``axis``."""
+    """Maximum over ``axis``; over all axes by an empty list, of 0 too: so the runtime starts."""
     axes = reduced_axes(data.dim(), axis, exclude)
     result = data.amax(axes, keepdim=keepdims) if axes else data.clone()
+    if starts_from_zero(axis, exclude):
+        result = result.clamp_(min=0)
     return result.reshape(1) if result.dim() == 0 else result
 
 
@@ -55,7 +62,14 @@ def _sum_range(call: Call) -> Interval:
     return Interval(count * values.minimum, count * values.maximum)
 
 
-def _reduction_limits(call: Call) -> list[str]:
+def _max_range(call: Call) -> Interval:
+    values = call.operands[0].value_range
+    if starts_from_zero(call.attributes["axis"], call.attributes["exclude"]):
+        return Interval(max(values.minimum, 0), max(values.maximum, 0))
+    return values
+
+
+def _reduction_divergences(call: Call) -> list[str]:
     """The CPU back end drops extent-1 axes from the output, and pairs the rest with the kept from the right.
 
     A pair reads the right elements only where both axes have the same stride in the input.
@@ -71,13 +85,6 @@ def _reduction_limits(call: Call) -> list[str]:
     return []
 
 
-def _max_limits(call: Call) -> list[str]:
-    reasons = _reduction_limits(call)
-    if not call.attributes["axis"]:
-        reasons.append("axis () makes the runtime start from 0, wrong for negative tensors: list the axes")
-    return reasons
-
-
 _read = {name: reader(name, axis=integers(()), keepdims=boolean(False), exclude=boolean(False),
                       dtype=literal("int32")) for name in ("sum", "max")}
 
@@ -91,9 +98,9 @@ OPERATORS.register(CvmOperator(
     name="sum", schema=SCHEMA, kernel=sum_axes, output_shape=_reduced_shape,
     # One bit more even where there is one element to sum: bit_length(1) is 1.
     precision=lambda call: call.operands[0].precision + summed_elements(call).bit_length(),
-    value_range=_sum_range, limits=_reduction_limits, unit_cost=summed_elements,
+    value_range=_sum_range, divergences=_reduction_divergences, unit_cost=summed_elements,
     write_attributes=_write, read_attributes=_read["sum"], mxnet_name="sum"))
 
 OPERATORS.register(CvmOperator(
-    name="max", schema=SCHEMA, kernel=max_axes, output_shape=_reduced_shape, limits=_max_limits,
-    write_attributes=_write, read_attributes=_read["max"], mxnet_name="max"))
+    name="max", schema=SCHEMA, kernel=max_axes, output_shape=_reduced_shape, value_range=_max_range,
+    divergences=_reduction_divergences, write_attributes=_write, read_attributes=_read["max"], mxnet_name="max"))

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from mrt_torch.cvm.attribute_text import integer, integers, reader, write
-from mrt_torch.cvm.limits import attribute_limits
+from mrt_torch.cvm.limits import LARGEST_ATTRIBUTE
 from mrt_torch.cvm.operator import OPERATORS, Call, CvmOperator, Shape
 from mrt_torch.cvm.shape_rules import elements, normal_axes, normal_axis, require
 
@@ -51,7 +51,7 @@ def resolve_shape(source: Shape, target: Sequence[int]) -> Shape:
     """Concrete shape of a reshape.
 
     Codes: 0 copies an axis, -1 is inferred (once), -2 copies all that remain, -3 merges two axes, and
-    ``-4, a, b`` splits one into a and b, of which one may be -1.
+    ``-4, a, b`` splits one into a and b, of which one may be -1. Codes below -4 say nothing, as in the runtime.
 
     Raises:
         InvalidArgumentError: the codes do not fit ``source`` or the number of elements differs.
@@ -90,8 +90,7 @@ def resolve_shape(source: Shape, target: Sequence[int]) -> Shape:
         elif code == -4:
             require(len(codes) >= 2, "reshape's -4 needs two factors", f"target {list(target)}")
             result += _split(take(), codes.pop(0), codes.pop(0))
-        else:
-            require(False, f"reshape has no code {code}", f"target {list(target)}")
+        # The runtime skips any other code.
     if inferred is not None:
         known = elements(tuple(result))
         require(known > 0 and elements(source) % known == 0, "reshape cannot infer an axis",
@@ -124,7 +123,8 @@ def _squeeze_shape(shapes: Sequence[Shape], attributes: Mapping[str, Any]) -> Sh
 
 def _expand_dims_shape(shapes: Sequence[Shape], attributes: Mapping[str, Any]) -> Shape:
     data, axis, count = shapes[0], attributes["axis"], attributes["num_newaxis"]
-    require(count >= 1, f"num_newaxis {count} is not positive")
+    # Beyond, a few characters of a file would announce more axes than fit into memory.
+    require(1 <= count <= LARGEST_ATTRIBUTE, f"num_newaxis {count} is not in 1..{LARGEST_ATTRIBUTE}")
     axis = normal_axis(axis, len(data) + 1)
     return (*data[:axis], *(1,) * count, *data[axis:])
 
@@ -161,8 +161,7 @@ OPERATORS.register(CvmOperator(
 
 OPERATORS.register(CvmOperator(
     name="expand_dims", schema="(Tensor data, *, int axis, int num_newaxis) -> Tensor", kernel=expand_dims,
-    output_shape=_expand_dims_shape, limits=lambda call: attribute_limits(call, 1, "num_newaxis"),
-    write_attributes=_write_given,
+    output_shape=_expand_dims_shape, write_attributes=_write_given,
     read_attributes=reader("expand_dims", axis=integer(), num_newaxis=integer(1)), in_place=True,
     mxnet_name="expand_dims"))
 

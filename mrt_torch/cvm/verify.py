@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import fx
 
-from mrt_torch.cvm.analysis import call_of, constant_of
+from mrt_torch.cvm.analysis import call_of, constant_of, selected_output
 from mrt_torch.cvm.interval import Interval
 from mrt_torch.cvm.limits import precision_limits, tensor_limits
-from mrt_torch.cvm.operator import Call, CvmOperator
+from mrt_torch.cvm.operator import OPERATORS, Shape
 from mrt_torch.errors import ExportError, MRTError
 from mrt_torch.graph.facts import describe, facts_of
 
 
-def verify(graph_module: fx.GraphModule) -> None:
+def verify(graph_module: fx.GraphModule, *, deployable: bool = True) -> None:
     """Raise unless both back ends of the runtime compute the graph, for every input, as torch.ops.cvm does.
 
     Checked at every node: the target, int32, the shape against the operator's rule and the runtime's limits,
@@ -23,10 +23,15 @@ def verify(graph_module: fx.GraphModule) -> None:
     the operands' (so by induction every range is proven), constants against their declared precision, and the
     operator's limits.
 
+    Args:
+        graph_module: integer graph with current facts.
+        deployable: False also accepts what ``prepare_for_compile`` has yet to expand, and operators that the CPU
+            back end does not compute as FORMAL does: the facts alone are checked.
+
     Raises:
         ExportError: lists every reason, node by node.
     """
-    problems = [(node, reason) for node in graph_module.graph.nodes for reason in reasons_against(node)]
+    problems = [(node, reason) for node in graph_module.graph.nodes for reason in reasons_against(node, deployable)]
     if problems:
         raise ExportError(f"the integer graph is not deployable, for {len(problems)} reason(s)",
                           where=f"first at {describe(problems[0][0])}",
@@ -34,17 +39,19 @@ def verify(graph_module: fx.GraphModule) -> None:
                           remedy="quantize with the passes of mrt_torch, which keep these limits")
 
 
-def reasons_against(node: fx.Node) -> Iterator[str]:
-    """All reasons why one node cannot be deployed."""
+def reasons_against(node: fx.Node, deployable: bool = True) -> Iterator[str]:
+    """All reasons why one node cannot be deployed; without ``deployable`` only those against its own facts."""
     if node.op == "output":
         yield from _output_reasons(node)
     elif node.op in ("placeholder", "get_attr", "call_function"):
-        fact_reasons = list(_tensor_reasons(node))
+        row = OPERATORS.of_target(node.target)
+        several = row is not None and row.outputs > 1  # whose facts are those of the getitem nodes
+        fact_reasons = [] if several else list(_tensor_reasons(node))
         yield from fact_reasons
         if node.op == "get_attr":
             yield from _constant_reasons(node)
         elif node.op == "call_function":
-            yield from _call_reasons(node, complete=not fact_reasons)
+            yield from _call_reasons(node, complete=not fact_reasons and not several, deployable=deployable)
     else:
         yield f"'{node.op}' nodes are not part of the integer stage"
 
@@ -85,23 +92,35 @@ def _constant_reasons(node: fx.Node) -> Iterator[str]:
         yield f"the constant has values {measured.minimum}..{measured.maximum} outside its recorded range"
 
 
-def _call_reasons(node: fx.Node, complete: bool) -> Iterator[str]:
+def _call_reasons(node: fx.Node, complete: bool, deployable: bool) -> Iterator[str]:
     try:
-        row, call = call_of(node)
-        shape = tuple(row.output_shape(call.shapes, call.attributes))
+        source, index = selected_output(node) or (node, 0)
+        row, call = call_of(source)
+        shapes = row.output_shapes(call.shapes, call.attributes)
     except MRTError as error:
         yield f"{error.what}{': ' + error.why if error.why else ''}"
         return
-    if shape != call.output_shape:
-        yield f"the operator gives shape {shape}, recorded is {call.output_shape}"
+    values, shapes = node.meta.get("val"), shapes if source is node else shapes[index:index + 1]
+    values = values if isinstance(values, tuple) else (values,)
+    recorded = tuple(tuple(value.shape) for value in values if isinstance(value, torch.Tensor))
+    if recorded != shapes and len(recorded) == len(values):  # else it is reported as missing
+        yield f"the operator gives shape {_text(shapes)}, recorded is {_text(recorded)}"
         return
-    yield from row.limits(call)
+    if source is node:
+        if row.composite and deployable:
+            yield f"the CVM has no {row.name}: fix the batch with prepare_for_compile, which expands it"
+        yield from row.limits(call)
+        yield from row.divergences(call) if deployable else ()
     if complete:
-        yield from _stale_fact_reasons(node, row, call)
+        yield from _stale_fact_reasons(node, row.precisions(call)[index], row.value_ranges(call)[index])
 
 
-def _stale_fact_reasons(node: fx.Node, row: CvmOperator, call: Call) -> Iterator[str]:
-    facts, inferred, proven = facts_of(node), row.precision(call), row.value_range(call)
+def _text(shapes: Sequence[Shape]) -> str:
+    return str(shapes[0] if len(shapes) == 1 else tuple(shapes))
+
+
+def _stale_fact_reasons(node: fx.Node, inferred: int, proven: Interval) -> Iterator[str]:
+    facts = facts_of(node)
     if facts.precision != inferred:
         yield f"the runtime infers {inferred} bits, recorded are {facts.precision}"
     if not facts.value_range.contains(proven):

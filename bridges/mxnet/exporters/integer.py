@@ -12,7 +12,7 @@ from bridges.mxnet.symbol import Entry
 from bridges.mxnet.symbol_builder import NodeWriter
 from mrt_torch.cvm.movement import slice_bounds
 from mrt_torch.cvm.operator import Call, CvmOperator
-from mrt_torch.cvm.reduction import reduced_axes
+from mrt_torch.cvm.reduction import reduced_axes, starts_from_zero
 from mrt_torch.cvm.shape_rules import elements
 
 MAGNITUDE_BITS = 31  # |x| of an int32 that is not -2**31
@@ -60,6 +60,11 @@ def write_dense(view: IntegerCall) -> Entry:
     """FullyConnected."""
     return view.result("FullyConnected", *view.inputs, num_hidden=view.call.operands[1].shape[0],
                        no_bias=len(view.inputs) == 2, flatten=False)
+
+
+def write_batch_dot(view: IntegerCall) -> Entry:
+    """batch_dot, with the second operand transposed."""
+    return view.result("batch_dot", *view.inputs, transpose_b=True)
 
 
 def write_max_pool2d(view: IntegerCall) -> Entry:
@@ -125,17 +130,20 @@ def write_bit_length(view: IntegerCall) -> Entry:
 
 
 def write_reduction(view: IntegerCall) -> Entry:
-    """sum or max over listed axes; over none, a copy."""
+    """sum or max over listed axes; over none, a copy. A max that starts from 0 is rectified."""
     axes = reduced_axes(len(view.shape), view.attributes["axis"], view.attributes["exclude"])
     if not axes:
         return view.result("Reshape", *view.inputs, shape=(-2,))
+    if view.row.name == "max" and starts_from_zero(view.attributes["axis"], view.attributes["exclude"]):
+        largest = view.part("largest", "max", *view.inputs, axis=tuple(axes), keepdims=view.attributes["keepdims"])
+        return view.result("relu", largest)
     return view.result(view.row.mxnet_name, *view.inputs, axis=tuple(axes),
                        keepdims=view.attributes["keepdims"])
 
 
 def write_reshape(view: IntegerCall) -> Entry:
-    """Reshape, whose codes CVM shares."""
-    return view.result("Reshape", *view.inputs, shape=view.attributes["shape"])
+    """Reshape, whose codes CVM shares; below -4 there are none, and the CVM skips them."""
+    return view.result("Reshape", *view.inputs, shape=[code for code in view.attributes["shape"] if code >= -4])
 
 
 def write_squeeze(view: IntegerCall) -> Entry:
@@ -214,9 +222,12 @@ INTEGER_WRITERS: Mapping[str, Callable[[IntegerCall], Entry]] = {
     **dict.fromkeys(("cvm_clip", "cvm_right_shift", "cvm_left_shift"), write_custom),
     "conv2d": write_conv2d,
     "dense": write_dense,
+    "batch_dot": write_batch_dot,
     "max_pool2d": write_max_pool2d,
     "upsampling": write_upsampling,
     "clip": write_clip,
+    "get_valid_counts": write_custom,
+    "non_max_suppression": write_custom,
     "cvm_lut": write_lut,
     "cvm_precision": write_bit_length,
     "broadcast_div": write_divide,

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from torch import fx
 
 from bridges.mxnet.attributes import Attributes
+from mrt_torch.cvm.operator import OPERATORS
 from mrt_torch.errors import InvalidFileError
 from mrt_torch.graph.editor import shape_of
 
@@ -90,6 +91,11 @@ def _read_dense(node: IntegerNode) -> CvmCall:
     return CvmCall("dense", {})
 
 
+def _read_batch_dot(node: IntegerNode) -> CvmCall:
+    node.expect(node.attributes.boolean("transpose_b"), "transpose_b is False")
+    return CvmCall("batch_dot", {})
+
+
 def _read_pooling(node: IntegerNode) -> CvmCall:
     node.attributes.choice("pool_type", ("max",))
     ceil = node.attributes.choice("pooling_convention", ("full", "valid")) == "full"
@@ -109,19 +115,28 @@ def _read_clip(node: IntegerNode) -> CvmCall:
     return CvmCall("clip", {name: int(bound) for name, bound in bounds.items()})
 
 
+# Attributes of the Custom operators, and how many inputs each has.
+_CUSTOM: Mapping[str, tuple[tuple[str, ...], int]] = {
+    "cvm_clip": (("precision",), 1), "cvm_right_shift": (("precision", "shift_bit"), 1),
+    "cvm_left_shift": (("precision", "shift_bit"), 1), "cvm_lut": (("in_dim",), 2),
+    "cvm_get_valid_counts": (("score_threshold",), 1),
+    "cvm_non_max_suppression": (("iou_threshold", "force_suppress", "top_k", "max_output_size"), 2)}
+_CUSTOM_ATTRIBUTES = tuple(dict.fromkeys(name for names, _ in _CUSTOM.values() for name in names))
+
+
 def _read_custom(node: IntegerNode) -> CvmCall:
-    operator = node.attributes.choice("op_type", ("cvm_clip", "cvm_right_shift", "cvm_left_shift", "cvm_lut"))
-    required = {"cvm_clip": ("precision",), "cvm_lut": ("in_dim",)}.get(operator, ("precision", "shift_bit"))
-    for name in ("precision", "shift_bit", "in_dim"):
-        node.expect((name in node.attributes) == (name in required),
-                    f"{operator} has the attributes {required}")
-    node.expect(len(node.inputs) == 1 + (operator == "cvm_lut"), f"it has {len(node.inputs)} inputs")
-    values = {name: node.attributes.integer(name) for name in required}
+    operator = node.attributes.choice("op_type", tuple(_CUSTOM))
+    required, inputs = _CUSTOM[operator]
+    for name in _CUSTOM_ATTRIBUTES:
+        node.expect((name in node.attributes) == (name in required), f"{operator} has the attributes {required}")
+    node.expect(len(node.inputs) == inputs, f"it has {len(node.inputs)} inputs")
+    values = {name: node.attributes.boolean(name) if name == "force_suppress" else node.attributes.integer(name)
+              for name in required}
     if operator == "cvm_lut":
         length = values.pop("in_dim")
         node.expect(shape_of(node.inputs[1]) == (length, 1),
                     f"in_dim is {length}, the table's shape {shape_of(node.inputs[1])}")
-    return CvmCall(operator, values)
+    return CvmCall(operator if operator in OPERATORS else operator.removeprefix("cvm_"), values)
 
 
 def _reduction(operator: str) -> IntegerReader:
@@ -182,10 +197,11 @@ INTEGER_READERS: Mapping[str, IntegerReader] = {
         _read_convolution,
         ("kernel", "stride", "dilate", "pad", "num_filter", "num_group", "no_bias", "layout"), (2, 3)),
     "FullyConnected": IntegerReader(_read_dense, ("num_hidden", "no_bias", "flatten"), (2, 3)),
+    "batch_dot": IntegerReader(_read_batch_dot, ("transpose_b",), (2,)),
     "Pooling": IntegerReader(_read_pooling, ("kernel", "stride", "pad", "pool_type", "pooling_convention")),
     "UpSampling": IntegerReader(_read_upsampling, ("scale", "sample_type", "num_args")),
     "clip": IntegerReader(_read_clip, ("a_min", "a_max")),
-    "Custom": IntegerReader(_read_custom, ("op_type", "precision", "shift_bit", "in_dim"), (1, 2)),
+    "Custom": IntegerReader(_read_custom, ("op_type", *_CUSTOM_ATTRIBUTES), (1, 2)),
     "sum": _reduction("sum"),
     "max": _reduction("max"),
     "Reshape": _integers("reshape", "shape"),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass, field
 
 import torch
 from torch import fx
 
 from mrt_torch.cvm import OPERATORS
-from tests.bridges.cvm.graphs import integer_graph, integers
+from tests.bridges.cvm.graphs import cvm, integer_graph, integers
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class OperatorCase:
     attributes: dict[str, str] = field(default_factory=dict)
     precision: int = 8
     input_position: int = 0
+    rectified: bool = False  # the operator reads relu(input)
 
     def __str__(self):
         words = [self.operator, "x".join(map(str, self.shape)), *self.attributes.values()]
@@ -31,9 +33,11 @@ class OperatorCase:
 
         def build(editor, data):
             operands = [editor.constant(f"c{i}", tensor) for i, tensor in enumerate(self.constants)]
-            operands.insert(self.input_position, data)
+            operands.insert(self.input_position, editor.call(cvm.relu.default, data) if self.rectified else data)
             arguments = (operands,) if row.takes_list else tuple(operands)
-            return [editor.call(row.target, *arguments, **row.read_attributes(self.attributes))]
+            result = editor.call(row.target, *arguments, **row.read_attributes(self.attributes))
+            return [result] if row.outputs == 1 else [editor.call(operator.getitem, result, index)
+                                                      for index in range(row.outputs)]
 
         return integer_graph(build, self.shape, self.precision)
 
@@ -51,6 +55,11 @@ def _conv(shape, weight, bias=None, **attributes):
 
 def _one(operator, shape=(2, 3, 4, 5), precision=8, **attributes):
     return OperatorCase(operator, shape, (), attributes, precision)
+
+
+def _suppression(shape, count, precision=8, **attributes):
+    counts = torch.tensor([count], dtype=torch.int32)
+    return OperatorCase("non_max_suppression", shape, (counts,), attributes, precision, rectified=True)
 
 
 def _two(operator, shape, other, precision=8, low=-127, high=127, **attributes):
@@ -113,6 +122,13 @@ CASES = [
     OperatorCase("cvm_lut", (30,), (integers((100,), -9000, 9000),), {"in_dim": "100"}),
     OperatorCase("where", (2, 30), (integers((2, 30)), integers((2, 30), seed=1)), {}),
     OperatorCase("where", (2, 30), (integers((2, 30), 0, 1), integers((2, 30), -1, 1)), {}, 2, 1),
+    _one("get_valid_counts", (1, 9, 6)), _one("get_valid_counts", (3, 20, 2), score_threshold="-40"),
+    _one("get_valid_counts", (1, 7, 31), 32, score_threshold="2147483646"),
+    _one("get_valid_counts", (2, 1, 3), score_threshold="127"),
+    _suppression((1, 12, 6), 12, 2), _suppression((1, 40, 6), 30, 4, iou_threshold="10", top_k="25"),
+    _suppression((1, 40, 6), 99, 4, iou_threshold="1", force_suppress="True", max_output_size="5"),
+    _suppression((1, 9, 6), -3), _suppression((1, 9, 6), 9, 31, iou_threshold="3", force_suppress="1", top_k="0"),
+    _suppression((1, 30, 6), 30, 31, iou_threshold="5", force_suppress="1", id_index="0", invalid_to_bottom="true"),
 ]
 # The CPU back end of the runtime throws on it, so it is never deployed.
 NEVER_DEPLOYED = {"cvm_left_shift"}

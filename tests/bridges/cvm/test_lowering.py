@@ -8,13 +8,13 @@ import torch
 
 from bridges.cvm import lowering
 from bridges.cvm.lowering import lower, operand_nodes
-from bridges.cvm.storage import StoredTensor, check_storage
-from mrt_torch.cvm import OPERATORS
+from bridges.cvm.storage import check_storage, stored_tensors
 from mrt_torch.errors import ExportError
 from mrt_torch.graph.editor import GraphEditor
 from mrt_torch.graph.facts import set_facts
 from tests.bridges.cvm.graphs import convolution_graph, cvm, deployed_bytes, integer_graph, integers, two_headed_graph
 from tests.bridges.cvm.operator_cases import CASES
+from tests.mrt_torch.cvm.detection_graphs import detection_graph
 
 
 def diamond(editor, data):
@@ -95,14 +95,36 @@ def test_storage_limit(monkeypatch):
 
 
 @pytest.mark.parametrize("graph", [convolution_graph(), two_headed_graph(), integer_graph(diamond),
+                                   detection_graph(), detection_graph(heads=slice(2, 3)),
                                    *(case.graph() for case in CASES[::5])])
 def test_storage_plan_is_safe(graph):
     """Oracle: the liveness checker, on the nodes of the file."""
     symbol, _ = lower(graph)
-    tensors = [StoredTensor(int(np.prod(shape)), tuple(index for index, _ in node.inputs), node.is_variable,
-                            not node.is_variable and OPERATORS[node.operator].in_place)
-               for node, shape in zip(symbol.nodes, symbol.shapes, strict=True)]
-    assert check_storage(tensors, [head for head, _ in symbol.heads], symbol.storage_ids) == []
+    tensors = stored_tensors(symbol.nodes, symbol.shapes)
+    assert check_storage(tensors, [symbol.entry(head) for head in symbol.heads], symbol.storage_ids) == []
+
+
+def test_operators_of_two_outputs():
+    """References name the output; both outputs have a shape, an unset precision and a storage of their own."""
+    symbol, _ = lower(detection_graph())
+    names = [node.name for node in symbol.nodes]
+    valid = names.index("get_valid_counts_0")
+    assert symbol.nodes[names.index("non_max_suppression_0")].inputs == ((valid, 1), (valid, 0))
+    assert symbol.heads[:2] == ((valid, 0), (valid, 1))
+    counts, rows = (symbol.entry((valid, output)) for output in (0, 1))
+    assert (symbol.shapes[counts], symbol.shapes[rows]) == ((1,), (1, 5, 6))
+    assert symbol.precisions[counts] == symbol.precisions[rows] == -1
+    assert symbol.storage_ids[counts] != symbol.storage_ids[rows]
+    alone, _ = lower(detection_graph(heads=slice(1, 2)))  # the counts are written, and read by nobody
+    counts, rows = (alone.entry((valid, output)) for output in (0, 1))
+    assert alone.storage_ids[counts] != alone.storage_ids[rows]
+
+
+def test_composites_are_refused():
+    def build(editor, data):
+        return [editor.call(cvm.batch_dot.default, data, data)]
+    with pytest.raises(ExportError, match="no batch_dot"):
+        lower(integer_graph(build, (2, 3, 4)))
 
 
 def test_operands_keep_order_and_repetitions():

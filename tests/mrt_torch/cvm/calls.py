@@ -17,15 +17,21 @@ def tensor(values) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.int32)
 
 
-def run(name, *tensors, **attributes) -> torch.Tensor:
+def run(name, *tensors, **attributes):
     """Result of the real kernel, after checking dtype, and shape and dtype of the fake kernel."""
     target = OPERATORS[name].target
     result = target(*tensors, **attributes)
     on_meta = [[t.to("meta") for t in x] if isinstance(x, list) else x.to("meta") for x in tensors]
     fake = target(*on_meta, **attributes)
-    assert result.dtype == fake.dtype == torch.int32
-    assert result.shape == fake.shape
+    for real, described in zip(outputs(result), outputs(fake), strict=True):
+        assert real.dtype == described.dtype == torch.int32
+        assert real.shape == described.shape
     return result
+
+
+def outputs(result) -> tuple[torch.Tensor, ...]:
+    """The outputs of a call, which is one tensor or a tuple of them."""
+    return (result,) if isinstance(result, torch.Tensor) else tuple(result)
 
 
 def flat(tensors) -> list[torch.Tensor]:
@@ -43,7 +49,7 @@ def call_on(name, *tensors, constants=(), precisions=None, **attributes) -> Call
     """Call on tensors of which the ones at positions ``constants`` are constants of the model."""
     tensors = flat(tensors)
     operands = tuple(operand(t, precisions and precisions[i], i in constants) for i, t in enumerate(tensors))
-    shape = OPERATORS[name].output_shape([tuple(t.shape) for t in tensors], attributes)
+    shape, *_ = OPERATORS[name].output_shapes([tuple(t.shape) for t in tensors], attributes)
     return Call(operands, attributes, shape)
 
 
@@ -52,15 +58,22 @@ def limits(name, *tensors, **options) -> str:
     return "; ".join(OPERATORS[name].limits(call_on(name, *tensors, **options)))
 
 
+def divergences(name, *tensors, **options) -> str:
+    """All reasons why back ends may differ on a call, as one text."""
+    return "; ".join(OPERATORS[name].divergences(call_on(name, *tensors, **options)))
+
+
 def assert_range_holds(name, *tensors, tight=False, constants=(), precisions=None, **attributes) -> None:
     """A call's values lie in the proven range (reach both its ends if tight), which fits the precision."""
     row = OPERATORS[name]
     call = call_on(name, *tensors, constants=constants, precisions=precisions, **attributes)
-    predicted, seen = row.value_range(call), Interval.of_tensor(run(name, *tensors, **attributes))
-    assert predicted.contains(seen), (predicted, seen)
-    assert predicted.precision <= row.precision(call)
-    if tight:
-        assert predicted == seen
+    results = outputs(run(name, *tensors, **attributes))
+    for result, predicted, precision in zip(results, row.value_ranges(call), row.precisions(call), strict=True):
+        seen = Interval.of_tensor(result)
+        assert predicted.contains(seen), (predicted, seen)
+        assert predicted.precision <= precision
+        if tight:
+            assert predicted == seen
 
 
 IMAGE = integers((2, 4, 5, 6))
@@ -68,6 +81,7 @@ SAMPLES = {
     "conv2d": ((IMAGE, integers((6, 2, 3, 2), seed=1), integers((6,), seed=2)),
                {"strides": [2, 1], "padding": [1, 0], "dilation": [1, 2], "groups": 2}),
     "dense": ((integers((3, 7)), integers((4, 7), seed=1), integers((4,), seed=2)), {}),
+    "batch_dot": ((integers((2, 3, 7)), integers((2, 4, 7), seed=1)), {}),
     "max_pool2d": ((IMAGE,), {"pool_size": [3, 2], "strides": [2, 2], "padding": [1, 0], "ceil_mode": True}),
     "upsampling": ((IMAGE,), {"scale": 2}),
     "relu": ((IMAGE,), {}),
@@ -100,5 +114,8 @@ SAMPLES = {
     "slice_like": ((IMAGE, integers((1, 4, 3, 2))), {"axis": [2, -1]}),
     "take": ((IMAGE, integers((2, 3), -2, 6, seed=1)), {"axis": 2}),
     "cvm_lut": ((IMAGE, integers((100,), seed=1)), {}),
+    "get_valid_counts": ((integers((2, 9, 4)),), {"score_threshold": 5}),
+    "non_max_suppression": ((integers((2, 9, 6), 0, 20), tensor([7, 9])),
+                            {"iou_threshold": 30, "force_suppress": False, "top_k": 8, "max_output_size": 4}),
     "where": ((integers((2, 3), 0, 1), integers((2, 3)), integers((2, 3), seed=1)), {}),
 }

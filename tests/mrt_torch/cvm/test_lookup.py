@@ -93,8 +93,8 @@ def test_where(shape, seed):
 
 def test_where_limits():
     """cvm-format 6: no 1-D condition, and no condition narrower than the values."""
-    condition, x, y = integers((2, 3), 0, 1), integers((2, 3)), integers((2, 3))
-    assert not limits("where", condition, x, y, precisions=[8, 8, 7])
+    condition, x, y = integers((2, 3), 0, 1), tensor([[100, 2, 3]] * 2), tensor([[-5, 2, 3]] * 2)
+    assert not limits("where", condition, x, y, precisions=[8, 20, 7])  # values count, not what is declared
     assert "infers the condition's 2 bits for values of 8 bits" in limits("where", condition, x, y,
                                                                          precisions=[2, 8, 7])
     assert "uninitialised" in limits("where", condition[:, 0], x, y, precisions=[8, 8, 7])

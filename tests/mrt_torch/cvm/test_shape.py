@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mrt_torch.cvm import OPERATORS
 from mrt_torch.cvm.shape import resolve_shape
 from mrt_torch.errors import InvalidArgumentError
-from tests.mrt_torch.cvm.calls import assert_range_holds, call_on, integers, limits, run
+from tests.mrt_torch.cvm.calls import assert_range_holds, call_on, integers, run
 
 shapes = st.lists(st.integers(1, 4), min_size=1, max_size=4).map(tuple)
 
@@ -37,7 +37,7 @@ def test_flatten(shape, flat):
     ((2, 3, 4), (2, -2), (2, 3, 4)), ((2, 3, 4), (-2, 1, 1), (2, 3, 4, 1, 1)), ((2, 3, 4), (-3, 4), (6, 4)),
     ((2, 3, 4, 5), (-3, -3), (6, 20)), ((2, 3, 4), (0, -3), (2, 12)), ((2, 3, 4), (-3, -2), (6, 4)),
     ((2, 3, 4), (-4, 1, 2, -2), (1, 2, 3, 4)), ((2, 3, 4), (2, -4, -1, 3, -2), (2, 1, 3, 4)),
-    ((2, 3, 4), (-1, 0, 2), (4, 3, 2)), ((6,), (-4, 2, -1), (2, 3))])
+    ((2, 3, 4), (-1, 0, 2), (4, 3, 2)), ((6,), (-4, 2, -1), (2, 3)), ((2, 3), (-5, 3, -7, 2), (3, 2))])
 def test_reshape_codes(source, target, result):
     assert resolve_shape(source, target) == result
     x = integers(source)
@@ -46,9 +46,10 @@ def test_reshape_codes(source, target, result):
     assert OPERATORS["reshape"].write_attributes(call) == {"shape": str(result)}
 
 
+# Behind -4 the runtime writes the inferred extent to another axis.
 @pytest.mark.parametrize("target", [
     (), (5, 5), (-1, -1), (-1, 7), (2, 3, 4, 0), (2, 3, -3), (-4, 2), (-4, 3, 5, -2), (-4, -1, -1, -2),
-    (-5, 24), (-4, 1, 2, -1), (24, -3)])  # behind -4 the runtime writes the inferred extent to another axis
+    (-5, 23), (-5,), (-5, -1), (-4, 1, 2, -1), (24, -3)])
 def test_reshape_targets_the_runtime_refuses_or_misreads(target):
     with pytest.raises(InvalidArgumentError):
         resolve_shape((2, 3, 4), target)
@@ -79,14 +80,13 @@ def test_expand_dims(axis, count, result):
     assert_same_order(run("expand_dims", x, axis=axis, num_newaxis=count), x, result)
 
 
-@pytest.mark.parametrize(("axis", "count"), [(3, 1), (-4, 1), (0, 0)])
+@pytest.mark.parametrize(("axis", "count"), [(3, 1), (-4, 1), (0, 0), (0, 4097), (0, 2 ** 31 - 1)])
 def test_expansions_the_runtime_refuses(axis, count):
     with pytest.raises(InvalidArgumentError):
         OPERATORS["expand_dims"].output_shape([(2, 3)], {"axis": axis, "num_newaxis": count})
 
 
-def test_expand_dims_limits_and_default():
-    assert "num_newaxis 4097" in limits("expand_dims", integers((2,)), axis=0, num_newaxis=4097)
+def test_expand_dims_default():
     assert OPERATORS["expand_dims"].read_attributes({"axis": "-1"}) == {"axis": -1, "num_newaxis": 1}
 
 
