@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,10 +15,14 @@ from rich.table import Table
 
 from mrt_torch.demo import DemoReport, run_demo
 from mrt_torch.errors import MRTError
-from mrt_torch.inspection import ModelDescription, inspect_model, parse_shapes
+from mrt_torch.inspection import ModelDescription, explain_model, inspect_model, parse_shapes
+from mrt_torch.operator_table import COLUMNS, PASS_LETTERS, markdown, operator_rows
+from mrt_torch.ops.explanation import Explanation
+from mrt_torch.passes.simplify import Simplification
 
 PROGRAM = "mrt-torch"
 EXIT_FAILURE = 1
+TABLE_WIDTH = 160  # where the output is no terminal
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -63,18 +69,55 @@ def demo(out: Path, seed: int) -> int:
 @click.argument("params", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=False)
 @click.option("--shape", "shapes", multiple=True, metavar="[NAME=]N,C,H,W",
               help="Shape of the input, or of the input NAME; may be repeated.")
+@click.option("--explain", is_flag=True, help="Show what each rewriting rule did, and why others did nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def inspect(model: Path, params: Path | None, shapes: Sequence[str], as_json: bool) -> None:
+def inspect(model: Path, params: Path | None, shapes: Sequence[str], explain: bool, as_json: bool) -> None:
     """Show the operators, parameters and shapes of MODEL, and what cannot be quantized.
 
     MODEL is an MXNet -symbol.json, a .json that mrt_torch saved, or the folder of a deployed CVM model. PARAMS are
     looked for beside MODEL when not given.
     """
+    if explain:
+        report = explain_model(model, params, parse_shapes(shapes))
+        if as_json:
+            click.echo(json.dumps(report.to_json(), indent=2))
+        else:
+            show_rules(report)
+        return
     description = inspect_model(model, params, parse_shapes(shapes))
     if as_json:
         click.echo(json.dumps(description.to_json(), indent=2))
     else:
         show_description(description)
+
+
+@commands.command("ops")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print the documentation page.")
+def operators(as_json: bool, as_markdown: bool) -> None:
+    """List the operators: their names in MXNet and PyTorch, what they become in the CVM, passes and limits."""
+    if as_markdown:
+        click.echo(markdown(), nl=False)
+    elif as_json:
+        click.echo(json.dumps([row.to_json() for row in operator_rows()], indent=2))
+    else:
+        table = Table(*COLUMNS, caption=", ".join(f"{letter} {name}" for name, letter in PASS_LETTERS.items()))
+        for row in operator_rows():
+            table.add_row(*row.cells())
+        Console(width=None if sys.stdout.isatty() else TABLE_WIDTH).print(table)
+
+
+def show_rules(report: Simplification) -> None:
+    """Print how often each rule fired, and the reasons of those that left nodes as they are."""
+    click.echo(f"fixed point after {report.rounds} rounds; fuse_constant fired {report.constants} times")
+    for name in ("fuse_functions", "fuse_transpose", "rewrite"):
+        explanation: Explanation = getattr(report, name)
+        table = Table("rule", "fired", "left", "why it did not fire there", title=name)
+        for rule, entry in explanation.to_json().items():
+            reasons = Counter(entry["declined"].values())
+            why = "\n".join(f"{count} x {reason}" if len(reasons) > 1 else reason for reason, count in reasons.items())
+            table.add_row(rule, str(entry["fired"]), str(sum(reasons.values())), why)
+        Console(width=None if sys.stdout.isatty() else TABLE_WIDTH).print(table)
 
 
 def show_report(report: DemoReport) -> None:

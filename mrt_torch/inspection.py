@@ -23,6 +23,7 @@ from mrt_torch.graph.facts import source_name
 from mrt_torch.graph.stage import Stage
 from mrt_torch.model import SAFETENSORS, Model
 from mrt_torch.passes.prepare import prepare
+from mrt_torch.passes.simplify import Simplification
 
 GROUP = "mrt_torch.inspectors"
 Shape = tuple[int, ...]
@@ -108,6 +109,25 @@ def inspect_model(path: str | os.PathLike[str], params: str | os.PathLike[str] |
             if inspector.recognises(str(path), parameters):
                 return inspector.inspect(str(path), parameters, shapes)
     return describe_model(Model.load(path, parameters), str(path), None)
+
+
+def explain_model(path: str | os.PathLike[str], params: str | os.PathLike[str] | None = None,
+                  shapes: Shapes = None) -> Simplification:
+    """What the rewriting rules of ``Model.prepare`` do to a float model; the arguments are those of ``inspect_model``.
+
+    Raises:
+        UnsupportedOperatorError: the model cannot be prepared.
+        InvalidArgumentError: it is an integer model, or the shapes do not fit.
+    """
+    path, report = Path(path), Simplification()
+    beside = path.with_suffix(SAFETENSORS)
+    if path.is_dir():
+        raise InvalidArgumentError("a deployed model has no rewriting rules", where=str(path),
+                                   remedy="explain the float model it was made from")
+    if params is None and beside.is_file() and not path.name.endswith("-symbol.json"):
+        params = beside
+    Model.load(path, params).prepare(shapes, report)
+    return report
 
 
 def describe_model(model: Model, path: str, form: str | None) -> ModelDescription:

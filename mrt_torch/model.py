@@ -23,6 +23,7 @@ from mrt_torch.joined_inputs import Arrays, JoinedInputs
 from mrt_torch.model_file import extension_of, read_deployed, read_model, write_model
 from mrt_torch.passes.prepare import prepare as prepare_graph
 from mrt_torch.passes.prepare_for_compile import prepare_for_compile
+from mrt_torch.passes.simplify import Simplification
 from mrt_torch.passes.split import split as split_graph
 from mrt_torch.quantization.restore import float_nodes
 from mrt_torch.record import QuantizationRecord
@@ -82,14 +83,15 @@ class Model:
         return cls(source=source)
 
     @classmethod
-    def from_torch(cls, module: nn.Module, example_inputs: torch.Tensor | Sequence[torch.Tensor]) -> Model:
-        """Capture a PyTorch module; the module itself is not changed.
+    def from_torch(cls, module: nn.Module, example_inputs: torch.Tensor | Sequence[torch.Tensor],
+                   batch_axis: int = 0) -> Model:
+        """Capture a PyTorch module; the module itself is not changed. ``batch_axis`` of every input stays free.
 
         Raises:
             UnsupportedOperatorError: torch cannot export the module.
         """
         from mrt_torch.graph.capture import capture
-        return cls(capture(module, example_inputs), Stage.SOURCE)
+        return cls(capture(module, example_inputs, batch_axis), Stage.SOURCE)
 
     @classmethod
     def load_cvm(cls, directory: str | os.PathLike[str]) -> Model:
@@ -141,15 +143,17 @@ class Model:
         return [source_name(n) for n in self.module.graph.nodes if n.op in ("placeholder", "call_function")]
 
     def input_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of each input; axis 0 is an example of the batch."""
+        """Shape of each input; its batch axis holds an example."""
         names = self.input_names()
         return dict(zip(names, map(shape_of, input_nodes(self.module.graph)), strict=True))
 
-    def prepare(self, input_shape: Shapes = None) -> None:
+    def prepare(self, input_shape: Shapes = None, report: Simplification | None = None) -> None:
         """Rewrite the network into operators that have an integer form; acts on this Model.
 
         Args:
-            input_shape: shape of the only input, or shapes by input name; None keeps those of the file or capture.
+            input_shape: shape of the only input, or shapes by input name; None keeps those of the file or capture. The
+                batch is axis 0, unless -1 marks another, as in ``(38, -1)``; it stays free.
+            report: is told which rewriting rules fired, and why others did not.
 
         Raises:
             UnsupportedOperatorError: lists everything that has no integer form.
@@ -159,7 +163,7 @@ class Model:
             raise InvalidArgumentError("a quantized model cannot be prepared", remedy="prepare the float model")
         module = self._graph_for(input_shape)
         joined = self.joined if self.prepared else JoinedInputs.of_graph(module)
-        self._module, self._source = prepare_graph(module), None
+        self._module, self._source = prepare_graph(module, report), None
         self.stage, self.prepared, self.joined = Stage.FLOAT, True, joined
 
     def _graph_for(self, input_shape: Shapes) -> fx.GraphModule:

@@ -49,6 +49,10 @@ class Attributes:
         """A number or None."""
         return self._read(attribute, default, "a number or None", _or_none(_parse_real))
 
+    def reals(self, attribute: str, default: Any = _REQUIRED) -> tuple[float, ...]:
+        """A tuple of numbers; a single number gives a tuple of one."""
+        return self._read(attribute, default, "a tuple of numbers", _parse_reals)
+
     def boolean(self, attribute: str, default: Any = _REQUIRED) -> bool:
         """True or False."""
         return self._read(attribute, default, "True or False", _parse_boolean)
@@ -121,6 +125,12 @@ def _parse_integers(text: str) -> tuple[int, ...]:
     if _INTEGER.fullmatch(text):
         return (_parse_integer(text),)
     return tuple(_parse_integer(item) for item in _items(text))
+
+
+def _parse_reals(text: str) -> tuple[float, ...]:
+    if _REAL.fullmatch(text):
+        return (_parse_real(text),)
+    return tuple(_parse_real(item) for item in _items(text))
 
 
 def _parse_bounds(text: str) -> tuple[int | None, ...]:

@@ -93,8 +93,10 @@ def _checked(array: np.ndarray, variable: SymbolNode) -> np.ndarray:
                                    remedy="pass an array of numbers")
     attributes = Attributes(variable.operator, variable.name, variable.attributes)
     expected = attributes.optional_integers("__shape__") or array.shape
+    batch = attributes.optional_integer("__batch_axis__", 0)
+    fixed = [own == declared for axis, (own, declared) in enumerate(zip(array.shape, expected)) if axis != batch]
     # Without axes MXNet takes the shape for unknown, and computes on memory it never wrote.
-    if array.ndim != len(expected) or array.ndim == 0 or array.shape[1:] != expected[1:]:
+    if array.ndim != len(expected) or array.ndim == 0 or not all(fixed):
         raise InvalidArgumentError("the input has the wrong shape", where=where,
                                    why=f"it is {array.shape}; the model declares {expected}",
                                    remedy="only the batch may differ")

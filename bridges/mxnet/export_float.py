@@ -11,8 +11,16 @@ import torch
 from torch import fx
 
 from bridges.mxnet.exporters.float_call import FloatCall, bound_arguments
+from bridges.mxnet.exporters.float_detection import DETECTION_WRITERS
 from bridges.mxnet.exporters.float_elementwise import ELEMENTWISE_WRITERS
+from bridges.mxnet.exporters.float_functions import FUNCTION_WRITERS
 from bridges.mxnet.exporters.float_layers import LAYER_WRITERS
+from bridges.mxnet.exporters.float_logic import LOGIC_WRITERS
+from bridges.mxnet.exporters.float_matrix import MATRIX_WRITERS
+from bridges.mxnet.exporters.float_movement import MOVEMENT_WRITERS
+from bridges.mxnet.exporters.float_normalization import NORMALIZATION_WRITERS
+from bridges.mxnet.exporters.float_pooling import POOLING_WRITERS
+from bridges.mxnet.exporters.float_resizing import RESIZING_WRITERS
 from bridges.mxnet.exporters.float_shape import SHAPE_WRITERS
 from bridges.mxnet.params_file import write_params
 from bridges.mxnet.symbol import Entry, Symbol
@@ -22,11 +30,14 @@ from mrt_torch.errors import ExportError
 from mrt_torch.graph.editor import output_nodes, shape_of, tensor_of
 from mrt_torch.graph.facts import describe
 from mrt_torch.graph.runner import copy_graph_module
+from mrt_torch.ops.composition import expand_compositions
 
 logger = logging.getLogger(__name__)
 
 FLOAT_WRITERS: Mapping[object, Callable[[FloatCall], Entry]] = {
-    **LAYER_WRITERS, **ELEMENTWISE_WRITERS, **SHAPE_WRITERS}
+    **LAYER_WRITERS, **FUNCTION_WRITERS, **ELEMENTWISE_WRITERS, **SHAPE_WRITERS, **MOVEMENT_WRITERS,
+    **DETECTION_WRITERS, **MATRIX_WRITERS, **LOGIC_WRITERS, **POOLING_WRITERS, **RESIZING_WRITERS,
+    **NORMALIZATION_WRITERS}
 _AUXILIARY = {torch.ops.aten.batch_norm.default: ("running_mean", "running_var")}
 _RESHAPE = torch.ops.aten.reshape.default
 
@@ -50,6 +61,7 @@ def export_float(graph_module: fx.GraphModule, symbol_path: str | os.PathLike[st
     """
     module = copy_graph_module(graph_module)
     module.graph.eliminate_dead_code()
+    expand_compositions(module)
     symbol, params = build_float_symbol(module)
     write_params(params_path, params)
     write_symbol(symbol, symbol_path)
@@ -125,8 +137,17 @@ def _auxiliary_buffers(graph: fx.Graph) -> set[str]:
 
 
 def _array(module: fx.GraphModule, node: fx.Node) -> np.ndarray:
-    array = tensor_of(module, node).detach().cpu().numpy()
+    tensor = tensor_of(module, node).detach().cpu()
+    if not tensor.is_floating_point():  # truth values and indices: MXNet's operators take one type
+        tensor = tensor.to(_float_type(module))
+    array = tensor.numpy()
     return array.reshape(1) if array.ndim == 0 else array
+
+
+def _float_type(module: fx.GraphModule) -> torch.dtype:
+    """Float type of the inputs."""
+    types = [node.meta["val"].dtype for node in module.graph.nodes if node.op == "placeholder"]
+    return next((dtype for dtype in types if dtype.is_floating_point), torch.float32)
 
 
 def _numpy_type(node: fx.Node) -> np.dtype:

@@ -9,6 +9,7 @@ from bridges.mxnet.attributes import Attributes
 from bridges.mxnet.registry import CONVERTERS
 from bridges.mxnet.symbol import Symbol
 from mrt_torch.errors import InvalidArgumentError, InvalidFileError
+from mrt_torch.graph.shapes import example_shape
 
 Shape = tuple[int, ...]
 
@@ -90,11 +91,12 @@ def resolve_input_shapes(symbol: Symbol, params: Collection[str],
     _refuse_other_names(symbol, inputs, by_name)
     shapes, unknown = {}, []
     for name, declared in inputs.items():
-        shape = _checked(name, by_name[name]) if name in by_name else declared
-        if shape is None or any(dim < 1 for dim in shape[1:]):
-            unknown.append(f"'{name}'" + (f" (declared as {shape})" if shape else ""))
+        if name in by_name:
+            shapes[name] = _checked(name, by_name[name])
+        elif declared is None or any(dim < 1 for dim in declared[1:]):
+            unknown.append(f"'{name}'" + (f" (declared as {declared})" if declared else ""))
         else:
-            shapes[name] = (max(shape[0], 1), *shape[1:])
+            shapes[name] = (max(declared[0], 1), *declared[1:])
     if unknown:
         raise InvalidArgumentError(
             "the shapes of inputs are not known", where=f"input {unknown[0]}", why=f"unknown: {', '.join(unknown)}",
@@ -113,11 +115,12 @@ def _refuse_other_names(symbol: Symbol, inputs: Mapping[str, Any], given: Mappin
 
 def _checked(name: str, shape: Any) -> Shape:
     dims = tuple(shape) if isinstance(shape, Sequence) and not isinstance(shape, str) else ()
-    # -1 or 0 on the batch axis stands for "any", as in MXNet's own files
-    if not dims or any(isinstance(dim, bool) or not isinstance(dim, int) for dim in dims) \
-            or dims[0] < -1 or any(dim < 1 for dim in dims[1:]):
+    whole = all(isinstance(dim, int) and not isinstance(dim, bool) for dim in dims)
+    if dims and dims[0] in (0, -1) and -1 not in dims[1:]:  # stands for "any", as in MXNet's own files
+        dims = (1, *dims[1:])
+    if not dims or not whole or any(dim < 1 for dim in example_shape(dims)[0]):
         raise InvalidArgumentError("an input shape is malformed", where=f"input '{name}'", why=f"saw {shape!r:.80}",
-                                   remedy="give a tuple of positive integers, batch first: (1, 3, 224, 224)")
+                                   remedy="give a tuple of positive integers, as (1, 3, 224, 224); -1 marks the batch")
     return dims
 
 

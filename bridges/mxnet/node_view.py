@@ -12,6 +12,7 @@ from bridges.mxnet.attributes import Attributes
 from mrt_torch.errors import InvalidGraphError, UnsupportedOperatorError
 from mrt_torch.graph.editor import GraphEditor, sanitise, shape_of
 from mrt_torch.graph.facts import set_facts
+from mrt_torch.graph.masking import without_mask
 
 
 class NodeView:
@@ -61,16 +62,16 @@ class NodeView:
         node = self.inputs[position]
         return self._editor.tensor_of(node) if node.op == "get_attr" else None
 
-    def call(self, target: Callable, *args: Any, output: int | None = None) -> fx.Node:
+    def call(self, target: Callable, *args: Any, output: int | None = None, **keywords: Any) -> fx.Node:
         """The node of the result, which takes the model's name; of several results, the one at ``output``."""
         name = self.name if output is None else f"{self.name}_output{output}"
-        return self._editor.call(target, *args, name=name, source_operator=self.operator)
+        return self._editor.call(target, *args, name=name, source_operator=self.operator, **keywords)
 
-    def step(self, target: Callable, *args: Any) -> fx.Node:
+    def step(self, target: Callable, *args: Any, **keywords: Any) -> fx.Node:
         """A node on the way to the result."""
         operation = getattr(target, "overloadpacket", target).__name__
         node = self._editor.call(target, *args, name=sanitise(f"{self.name}_{operation}"),
-                                 source_operator=self.operator)
+                                 source_operator=self.operator, **keywords)
         set_facts(node, source_name=self.name)
         return node
 
@@ -88,6 +89,10 @@ class NodeView:
         if tensor is None:
             return self.step(torch.ops.aten.reshape.default, self.inputs[position], list(shape))
         return self.constant(tensor.reshape(tuple(shape)), f"input{position}")
+
+    def without_mask(self, scores: fx.Node) -> tuple[fx.Node, fx.Node] | None:
+        """Scores before a mask excluded some of them, and the mask; see ``mrt_torch.graph.masking``."""
+        return without_mask(self.step, self._editor, scores)
 
     def expect_inputs(self, *counts: int) -> None:
         """Raise InvalidGraphError unless the node has one of these numbers of inputs."""

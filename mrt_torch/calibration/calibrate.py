@@ -96,6 +96,9 @@ class Calibrator:
 
     def _observe(self, batch: torch.Tensor, device: torch.device, index: int) -> None:
         check_shape(batch, self._input, CalibrationError)
+        whole = not self._input.meta["val"].dtype.is_floating_point
+        if whole and batch.is_floating_point() and not bool(torch.isfinite(batch).all()):
+            raise _not_finite("the data itself", index)  # which would become some integer
         self.observed(batch.to(device=device, dtype=self._input.meta["val"].dtype))
         pending = torch.stack([observer.pending for observer in self.observers.values()]).cpu()
         finite = torch.isfinite(pending)
@@ -103,9 +106,7 @@ class Calibrator:
             name = list(self.observers)[int((~finite).nonzero()[0])]
             node = next(n for n in self._module.graph.nodes if n.name == name)
             where = "the data itself" if node.op == "placeholder" else describe(node)
-            raise CalibrationError("calibration met a value that is not finite", where=f"{where}, batch {index}",
-                                   why="NaN or infinity; nothing of this calibration was kept",
-                                   remedy="check the data and its preprocessing, and the weights of the model")
+            raise _not_finite(where, index)
         for observer in self.observers.values():
             observer.commit()
 
@@ -113,3 +114,9 @@ class Calibrator:
         """Threshold of every activation by fx node name."""
         stacked = torch.stack([observer.threshold for observer in self.observers.values()]).cpu().tolist()
         return dict(zip(self.observers, stacked, strict=True))
+
+
+def _not_finite(where: str, index: int) -> CalibrationError:
+    return CalibrationError("calibration met a value that is not finite", where=f"{where}, batch {index}",
+                            why="NaN or infinity; nothing of this calibration was kept",
+                            remedy="check the data and its preprocessing, and the weights of the model")

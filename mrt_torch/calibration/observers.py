@@ -33,9 +33,10 @@ class Observer(nn.Module):
         raise TypeError(f"{type(self).__name__} does not define measure")
 
     def forward(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Record and return ``tensor`` unchanged."""
+        """Record and return ``tensor`` unchanged; truth values and whole numbers are measured as floats."""
         if tensor.numel():
-            self.pending = torch.maximum(self.pending.to(tensor.device), self.measure(tensor.detach()))
+            values = tensor.detach() if tensor.is_floating_point() else tensor.to(torch.float32)
+            self.pending = torch.maximum(self.pending.to(tensor.device), self.measure(values))
         return tensor
 
     def commit(self) -> None:

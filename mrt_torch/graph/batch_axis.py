@@ -35,11 +35,13 @@ class BatchAxis:
         symbol: the symbol of a free batch; None for a program exported with a fixed one.
         assume_free: in a fixed program, write reshapes that keep axis 0 with -1 there. The caller has to check that
             the graph is right for other batches.
+        axis: the axis of the inputs that is the batch.
     """
 
     example: int
     symbol: object | None
     assume_free: bool = False
+    axis: int = 0
 
     def concrete(self, size: Size, node: fx.Node) -> int:
         """The size for the example batch.

@@ -18,7 +18,7 @@ from mrt_torch.graph.batch_axis import BatchAxis, SymbolicSize, is_free
 from mrt_torch.graph.canonical_forms.factory import constant_value
 from mrt_torch.graph.canonical_forms.slicing import get_item
 from mrt_torch.graph.editor import GraphEditor, empty_graph_module
-from mrt_torch.graph.facts import describe, source_name
+from mrt_torch.graph.facts import describe, set_facts, source_name
 from mrt_torch.graph.functionalize import (
     Values,
     functional_target,
@@ -91,7 +91,9 @@ class _Canonicalizer:
             self._values.define(node, None)
             return
         value = node.meta["val"]
-        self._values.define(node, self._editor.input(node.name, self._batch.shape_of(node), value.dtype))
+        defined = self._editor.input(node.name, self._batch.shape_of(node), value.dtype)
+        set_facts(defined, batch_axis=self._batch.axis)
+        self._values.define(node, defined)
 
     def _constant(self, name: str) -> fx.Node:
         tensor = self._tensors[name]

@@ -18,7 +18,7 @@ from torch.utils import _pytree as pytree
 from mrt_torch.errors import InvalidArgumentError, UnsupportedOperatorError
 from mrt_torch.graph.batch_axis import BatchAxis
 from mrt_torch.graph.canonicalize import canonicalize
-from mrt_torch.graph.shapes import check_free_batch
+from mrt_torch.graph.free_axis import is_batch_free
 
 logger = logging.getLogger(__name__)
 
@@ -30,15 +30,17 @@ SMALLEST_TRACED_BATCH = 2
 AGREEMENT = 1e-4
 
 
-def capture(module: nn.Module, example_inputs: torch.Tensor | Sequence[torch.Tensor]) -> fx.GraphModule:
+def capture(module: nn.Module, example_inputs: torch.Tensor | Sequence[torch.Tensor],
+            batch_axis: int = 0) -> fx.GraphModule:
     """The float graph of a module in evaluation mode.
 
-    Axis 0 of every input is the batch and stays free; a module that works for one batch only is captured for the
-    batch of the example, with a warning. The module itself is left as it is; the graph shares its tensors.
+    ``batch_axis`` of every input is the batch and stays free; a module that works for one batch only is captured for
+    the batch of the example, with a warning. The module itself is left as it is; the graph shares its tensors.
 
     Args:
         module: any module that ``torch.export`` can trace.
         example_inputs: one tensor, or one for each positional argument of ``forward``; their values do not matter.
+        batch_axis: axis of the batch in every input, not negative.
 
     Returns:
         A GraphModule whose buffers are named after the module's parameters and whose placeholders after the
@@ -52,10 +54,10 @@ def capture(module: nn.Module, example_inputs: torch.Tensor | Sequence[torch.Ten
         raise InvalidArgumentError("capture takes a torch.nn.Module", why=f"saw {type(module).__name__}",
                                    remedy="pass the module itself, not its state dict or a function")
     module = _unwrapped(module)
-    examples = _checked_examples(example_inputs)
+    examples = _checked_examples(example_inputs, batch_axis)
     arguments = _bound_arguments(module, examples)
     with _evaluation_mode(module), torch.no_grad():
-        graph = _capture_free(module, examples, arguments)
+        graph = _capture_free(module, examples, arguments, batch_axis)
     logger.info("captured %s: %d nodes", type(module).__name__, len(graph.graph.nodes))
     return graph
 
@@ -66,7 +68,7 @@ def _unwrapped(module: nn.Module) -> nn.Module:
     return module.module if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)) else module
 
 
-def _checked_examples(example_inputs: Any) -> tuple[torch.Tensor, ...]:
+def _checked_examples(example_inputs: Any, batch_axis: int) -> tuple[torch.Tensor, ...]:
     examples = (example_inputs,) if isinstance(example_inputs, torch.Tensor) else example_inputs
     remedy = "pass a tensor such as torch.zeros(1, 3, 32, 32), or a tuple with one for each argument of forward"
     if not isinstance(examples, (tuple, list)) or not examples \
@@ -75,14 +77,14 @@ def _checked_examples(example_inputs: Any) -> tuple[torch.Tensor, ...]:
             else type(examples).__name__
         raise InvalidArgumentError("the example inputs are not tensors", why=f"saw {seen}", remedy=remedy)
     shapes = [tuple(example.shape) for example in examples]
-    if any(not shape for shape in shapes):
+    if any(not 0 <= batch_axis < len(shape) for shape in shapes):
         raise InvalidArgumentError("an example input has no batch axis", why=f"the shapes are {shapes}",
-                                   remedy="axis 0 of every input is the batch: " + remedy)
+                                   remedy=f"axis {batch_axis} of every input is the batch: " + remedy)
     if any(0 in shape for shape in shapes):
         raise InvalidArgumentError("an example input is empty", why=f"the shapes are {shapes}", remedy=remedy)
-    if len({shape[0] for shape in shapes}) > 1:
+    if len({shape[batch_axis] for shape in shapes}) > 1:
         raise InvalidArgumentError("the example inputs differ in their batch", why=f"the shapes are {shapes}",
-                                   remedy="axis 0 is the batch of every input, and must be the same")
+                                   remedy=f"axis {batch_axis} is the batch of every input, and must be the same")
     return tuple(example.detach() for example in examples)
 
 
@@ -117,41 +119,43 @@ def _without_torch_logs() -> Iterator[None]:
         logging.disable(level)
 
 
-def _capture_free(module: nn.Module, examples: tuple[torch.Tensor, ...], arguments: dict[str, Any]) -> fx.GraphModule:
-    batch = examples[0].shape[0]
+def _capture_free(module: nn.Module, examples: tuple[torch.Tensor, ...], arguments: dict[str, Any],
+                  batch_axis: int) -> fx.GraphModule:
+    batch = examples[0].shape[batch_axis]
     repeats = max(1, SMALLEST_TRACED_BATCH // batch)
-    repeated = pytree.tree_map(lambda example: torch.cat([example] * repeats), arguments)
-    free = {0: Dim("batch")}
+    repeated = pytree.tree_map(lambda example: torch.cat([example] * repeats, batch_axis), arguments)
+    free = {batch_axis: Dim("batch")}
     shapes = pytree.tree_map(lambda example: free, arguments)
     try:
         with _without_torch_logs():  # a failure is handled here
             program = _export(module, pytree.tree_leaves(repeated), shapes)
     except Exception as error:
         logger.debug("export with a free batch failed: %s", error)
-        return _capture_fixed(module, examples, error)
-    symbol = _batch_symbol(program)
-    graph = canonicalize(program, _tensors(module, program), BatchAxis(batch * repeats, symbol))
-    if not check_free_batch(graph):
-        logger.warning("%s: an output does not follow the batch of the input on axis 0", type(module).__name__)
+        return _capture_fixed(module, examples, error, batch_axis)
+    symbol = _batch_symbol(program, batch_axis)
+    graph = canonicalize(program, _tensors(module, program), BatchAxis(batch * repeats, symbol, axis=batch_axis))
+    if not is_batch_free(graph):
+        logger.warning("%s: an output does not follow the batch of the input", type(module).__name__)
     return graph
 
 
-def _capture_fixed(module: nn.Module, examples: tuple[torch.Tensor, ...], reason: Exception) -> fx.GraphModule:
+def _capture_fixed(module: nn.Module, examples: tuple[torch.Tensor, ...], reason: Exception,
+                   batch_axis: int) -> fx.GraphModule:
     """For a module that works for one batch only: its graph for other batches where that is as good, else as it is."""
-    batch = examples[0].shape[0]
+    batch = examples[0].shape[batch_axis]
     try:
         program = _export(module, list(examples), None)
     except Exception as error:
         raise _untraceable(module, error) from error
     tensors = _tensors(module, program)
-    graph = canonicalize(program, tensors, BatchAxis(batch, None, assume_free=True))
-    if check_free_batch(graph) and _agrees(graph, module, examples):
+    graph = canonicalize(program, tensors, BatchAxis(batch, None, assume_free=True, axis=batch_axis))
+    if is_batch_free(graph) and batch_axis == 0 and _agrees(graph, module, examples):
         logger.warning("%s works for batch %d only (%s); its graph takes any batch, and gives each %d samples what the "
                        "module gives them", type(module).__name__, batch, _first_line(reason), batch)
         return graph
     logger.warning("%s is captured for batch %d only, because its code fixes the batch: %s", type(module).__name__,
                    batch, _first_line(reason))
-    return canonicalize(program, tensors, BatchAxis(batch, None))
+    return canonicalize(program, tensors, BatchAxis(batch, None, axis=batch_axis))
 
 
 def _export(module: nn.Module, examples: list[torch.Tensor], shapes: Any) -> ExportedProgram:
@@ -161,10 +165,10 @@ def _export(module: nn.Module, examples: list[torch.Tensor], shapes: Any) -> Exp
     return export(module, tuple(examples), **options)
 
 
-def _batch_symbol(program: ExportedProgram) -> object:
+def _batch_symbol(program: ExportedProgram, batch_axis: int) -> object:
     names = program.graph_signature.user_inputs
     first = next(node for node in program.graph.nodes if node.op == "placeholder" and node.name in names)
-    return first.meta["val"].shape[0].node.expr
+    return first.meta["val"].shape[batch_axis].node.expr
 
 
 def _tensors(module: nn.Module, program: ExportedProgram) -> dict[str, torch.Tensor]:

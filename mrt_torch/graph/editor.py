@@ -13,7 +13,7 @@ from torch import fx, nn
 
 from mrt_torch.errors import InvalidGraphError
 from mrt_torch.graph.facts import describe, set_facts
-from mrt_torch.graph.shapes import infer_value, meta_tensor
+from mrt_torch.graph.shapes import example_shape, infer_value, meta_tensor
 
 # What a node that replaces another keeps of it, so that messages can quote the user's own source line.
 INHERITED_META = ("stack_trace", "nn_module_stack", "from_node", "mrt")
@@ -63,15 +63,18 @@ class GraphEditor:
             self._like = outer
 
     def input(self, name: str, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> fx.Node:
-        """A placeholder; axis 0 of ``shape`` is an example of the batch, which stays free.
+        """A placeholder; one extent of ``shape`` is an example of the batch, which stays free.
+
+        The batch is the axis marked by -1, whose example is then 1, and axis 0 where none is marked.
 
         Raises:
             InvalidGraphError: the extents are beyond what a tensor can have.
         """
+        shape, marked = example_shape(shape)
         value = meta_tensor(shape, dtype, f"input '{name}'")
         node = self.graph.placeholder(sanitise(name))
         node.meta["val"] = value
-        set_facts(node, source_name=name)
+        set_facts(node, source_name=name, batch_axis=marked or 0)
         return node
 
     def constant(self, name: str, tensor: torch.Tensor) -> fx.Node:

@@ -24,6 +24,7 @@ class NodeFacts:
         precision: bits the CVM runtime infers, or is told, for the node (integer stage).
         value_range: proven interval of the node's integers (integer stage).
         threshold: calibrated bound of the magnitude of the float values.
+        batch_axis: axis of an input that is the batch; meaningful for inputs only, see ``graph.free_axis``.
     """
 
     source_name: str | None = None
@@ -32,6 +33,7 @@ class NodeFacts:
     precision: int | None = None
     value_range: Interval | None = None
     threshold: float | None = None
+    batch_axis: int = 0
 
 
 def facts_of(node: fx.Node) -> NodeFacts:

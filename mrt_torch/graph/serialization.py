@@ -134,7 +134,8 @@ def _write_node(node: fx.Node, names: dict[Any, str]) -> dict:
 
 
 def _write_facts(facts: NodeFacts | None) -> dict:
-    written = {key: value for key, value in vars(facts or NodeFacts()).items() if value is not None}
+    written = {key: value for key, value in vars(facts or NodeFacts()).items()
+               if value is not None and (key, value) != ("batch_axis", 0)}
     if "value_range" in written:
         written["value_range"] = [written["value_range"].minimum, written["value_range"].maximum]
     return written
@@ -232,7 +233,7 @@ def _announced_parts(node: fx.Node) -> int:
 def _read_facts(written: Any) -> NodeFacts:
     if not isinstance(written, dict):
         raise ValueError(f"the facts of a node are {written!r}")
-    for key, kinds in (("source_name", str), ("source_operator", str), ("precision", int),
+    for key, kinds in (("source_name", str), ("source_operator", str), ("precision", int), ("batch_axis", int),
                        ("scale", (int, float)), ("threshold", (int, float))):
         if key in written and (not isinstance(written[key], kinds) or isinstance(written[key], bool)):
             raise ValueError(f"{key} is {written[key]!r}")

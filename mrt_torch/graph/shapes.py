@@ -2,20 +2,19 @@
 
 A value is a tensor on the meta device with a concrete example batch: an order of magnitude cheaper than symbolic
 shapes, which matters on graphs of a thousand nodes. The batch axis stays free because graphs are written that way
-(reshapes use -1), which ``check_free_batch`` proves by propagating another batch.
+(reshapes use -1), which ``free_axis.is_batch_free`` proves by computing the shapes for another batch.
 """
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import fx
 
 from mrt_torch.errors import InvalidGraphError
-from mrt_torch.graph.facts import describe
+from mrt_torch.graph.facts import describe, set_facts
 
 SIGNATURE = "mrt_signature"
 
@@ -33,24 +32,35 @@ def meta_tensor(shape: Sequence[int], dtype: torch.dtype, where: str) -> torch.T
                                 remedy="give extents from 0 on whose product is below 2**63 bytes") from error
 
 
+def example_shape(shape: Sequence[int]) -> tuple[tuple[int, ...], int | None]:
+    """A shape in which one -1 may mark the batch axis: the shape with 1 there, and that axis, None without a mark."""
+    marked = [axis for axis, extent in enumerate(shape) if extent == -1]
+    if len(marked) != 1:
+        return tuple(shape), None
+    return tuple(1 if axis == marked[0] else extent for axis, extent in enumerate(shape)), marked[0]
+
+
 def infer_value(node: fx.Node) -> Any:
     """Value (meta tensor or tuple of them) of a call_function or call_module node from its arguments' values.
 
     Raises:
         InvalidGraphError: the operator refuses its arguments.
     """
-    arguments = fx.map_arg((node.args, node.kwargs), lambda n: n.meta["val"])
     node.meta[SIGNATURE] = _signature(node)
     try:
-        if node.op == "call_module":
-            return arguments[0][0]
-        return node.target(*arguments[0], **arguments[1])
+        return value_for(node, lambda source: source.meta["val"])
     except (RuntimeError, ValueError, IndexError, TypeError, ArithmeticError) as error:
         seen = [tuple(n.meta["val"].shape) for n in node.all_input_nodes if isinstance(n.meta["val"], torch.Tensor)]
         raise InvalidGraphError(
             f"{node.target} refuses its arguments", where=describe(node),
             why=f"input shapes {seen}: {str(error).strip().splitlines()[0] if str(error).strip() else error!r}",
             remedy="check the input shape given to prepare, and the parameter shapes of the model") from error
+
+
+def value_for(node: fx.Node, value_of: Callable[[fx.Node], Any]) -> Any:
+    """Value of a call_function or call_module node when its inputs have the values ``value_of`` gives."""
+    args, kwargs = fx.map_arg((node.args, node.kwargs), value_of)
+    return args[0] if node.op == "call_module" else node.target(*args, **kwargs)
 
 
 def refresh_values(module: fx.GraphModule) -> int:
@@ -96,10 +106,13 @@ def propagate(module: fx.GraphModule, input_shapes: Mapping[str, tuple[int, ...]
 
 
 def set_input_shapes(module: fx.GraphModule, input_shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Give placeholders new example shapes and refresh everything that follows from them."""
+    """Give placeholders new example shapes and refresh everything that follows; see ``example_shape`` for -1."""
     for node in module.graph.nodes:
         if node.op == "placeholder" and node.name in input_shapes:
-            node.meta["val"] = meta_tensor(input_shapes[node.name], node.meta["val"].dtype, describe(node))
+            shape, marked = example_shape(input_shapes[node.name])
+            node.meta["val"] = meta_tensor(shape, node.meta["val"].dtype, describe(node))
+            if marked is not None:
+                set_facts(node, batch_axis=marked)
     refresh_values(module)
 
 
@@ -122,18 +135,3 @@ def _frozen_value(value: Any) -> Any:
     if isinstance(value, (tuple, list)):
         return tuple(_frozen_value(item) for item in value)
     return value
-
-
-def check_free_batch(module: fx.GraphModule) -> bool:
-    """True when the graph accepts another batch and every output follows it on axis 0 alone."""
-    shapes = {n.name: tuple(n.meta["val"].shape) for n in module.graph.nodes if n.op == "placeholder"}
-    if not shapes or any(not shape for shape in shapes.values()):
-        return False
-    doubled = {name: (2 * shape[0], *shape[1:]) for name, shape in shapes.items()}
-    try:
-        values = propagate(module, doubled)
-    except InvalidGraphError:
-        return False
-    output = next(node for node in module.graph.nodes if node.op == "output")
-    return all(operator.eq(tuple(values[node.name].shape), (2 * node.meta["val"].shape[0], *node.meta["val"].shape[1:]))
-               for node in output.all_input_nodes if node.meta["val"].dim())

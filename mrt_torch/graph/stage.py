@@ -49,6 +49,8 @@ def _illegal(node: fx.Node, module: fx.GraphModule, stage: Stage) -> str | None:
     if node.op != "call_function":
         return f"'{node.op}' nodes are not legal in any stage"
     if stage is Stage.INTEGER:
+        if node.target is operator.getitem and getattr(OPERATORS.of_target(node.args[0].target), "outputs", 1) > 1:
+            return None
         return None if OPERATORS.of_target(node.target) else f"{node.target} is not a CVM operator"
     if stage in (Stage.SOURCE, Stage.RESTORED):
         return None

@@ -26,7 +26,7 @@ class ElementwiseTransformer(Transformer):
 
     def fuse_transpose(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
         """See ``reverse_transpose``."""
-        return reverse_transpose(op, editor=editor)
+        return reverse_transpose(op, editor=editor, **context)
 
 
 @register_pass("validate", "rewrite", "calculate_ops", "prepare_for_compile", "compile")
@@ -35,6 +35,7 @@ class Relu(ElementwiseTransformer):
     """max(x, 0)."""
 
     op_name = "relu"
+    cvm_operators = ("relu",)
 
     def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
         node, scale = context.value(op.args[0])
@@ -47,6 +48,7 @@ class LeakyReLU(ElementwiseTransformer):
     """x where positive, slope * x elsewhere; gone after rewrite."""
 
     op_name = "LeakyReLU"
+    rewritten_into = "relu(X) - slope * relu(-X)"
 
     def rewrite(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
         """relu(X) - slope * relu(-X), which is exact."""
@@ -62,6 +64,8 @@ class Clip(ElementwiseTransformer):
     """min(max(x, a_min), a_max); either bound may be None."""
 
     op_name = "clip"
+    cvm_operators = ("clip", "relu", "broadcast_add")
+    limits = "refused: bounds that are no interval."
 
     def validate(self, op: fx.Node, **context: Any) -> str | None:
         low, high = clip_bounds(op)
@@ -122,6 +126,8 @@ class Dropout(ElementwiseTransformer):
     """The identity at inference; gone after rewrite."""
 
     op_name = "Dropout"
+    rewritten_into = "X"
+    limits = "refused: active in evaluation."
 
     def validate(self, op: fx.Node, **context: Any) -> str | None:
         active = op.args[2] if len(op.args) > 2 else True

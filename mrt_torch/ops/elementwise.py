@@ -10,9 +10,12 @@ from torch import fx
 from mrt_torch.cvm.interval import precision_range
 from mrt_torch.graph.editor import GraphEditor, shape_of
 from mrt_torch.graph.facts import facts_of, set_facts, source_name
+from mrt_torch.graph.free_axis import free_shape
+from mrt_torch.ops.division import divide
 from mrt_torch.ops.registry import register_pass, register_transformer
 from mrt_torch.ops.transformer import Transformer
-from mrt_torch.ops.transposition import PERMUTE, sink_common_transpose
+from mrt_torch.ops.transposition import PERMUTE, reverse_transpose, sink_common_transpose
+from mrt_torch.ops.vector_norm import divided_by_own_norm
 from mrt_torch.quantization.context import QuantizationContext, Quantized
 
 aten = torch.ops.aten
@@ -24,19 +27,20 @@ class BinaryTransformer(Transformer):
     """What the operators of two tensors share."""
 
     def fuse_transpose(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
-        """f(Transpose(A), Transpose(B)) becomes Transpose(f(A, B)), for equal axes, shapes and no other readers."""
-        axes = sink_common_transpose(op, op.args, editor)
-        if axes is None or shape_of(op.args[0]) != shape_of(op.args[1]):
-            return op
-        return editor.call(PERMUTE, editor.call(op.target, *(node.args[0] for node in op.args)), axes)
+        """f(Transpose(A), Transpose(B)) becomes Transpose(f(A, B)); a constant is transposed back at once.
+
+        Only for equal axes and as many of them in both, and where nothing else reads the transposes.
+        """
+        found = sink_common_transpose(op, op.args, editor, context)
+        return op if found is None else editor.call(PERMUTE, editor.call(op.target, *found[1], **op.kwargs), found[0])
 
 
 def _same_shapes(op: fx.Node) -> bool:
-    return shape_of(op.args[0]) == shape_of(op.args[1])
+    return free_shape(op.args[0]) == free_shape(op.args[1])
 
 
-def _terms(op: fx.Node, context: QuantizationContext, bits: int) -> tuple[list[fx.Node], float]:
-    """Both inputs at one scale.
+def quantize_scale(op: fx.Node, context: QuantizationContext, bits: int) -> tuple[list[fx.Node], float]:
+    """Both inputs at one scale, see ``QuantizationContext.same_scale``. (MRT's ``_quantize_scale``.)
 
     Beside a constant, an activation that is already finer than ``bits`` bits keeps its own scale and the constant
     takes it: nothing is rescaled, and the constant is rounded to a finer grid.
@@ -71,6 +75,7 @@ class BroadcastAdd(BinaryTransformer):
     """X + B."""
 
     op_name = "broadcast_add"
+    cvm_operators = ("elemwise_add", "broadcast_add")
     elementwise, broadcast = "elemwise_add", "broadcast_add"
 
     def rewrite(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
@@ -79,8 +84,11 @@ class BroadcastAdd(BinaryTransformer):
         return editor.call(aten.add.Scalar, found[0], found[1]) if found else op
 
     def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
-        """Both at the scale of the larger threshold in 16 bits, then the integer sum."""
-        nodes, scale = _terms(op, context, context.settings.operator_precision(self.op_name))
+        """Both at the scale of the larger threshold in 16 bits, then the integer sum.
+
+        Error: half a unit of 16 bits for each of them.
+        """
+        nodes, scale = quantize_scale(op, context, context.settings.operator_precision(self.op_name))
         return Quantized(context.call(self.elementwise if _same_shapes(op) else self.broadcast, *nodes), scale)
 
 
@@ -90,6 +98,7 @@ class BroadcastSub(BroadcastAdd):
     """X - B."""
 
     op_name = "broadcast_sub"
+    cvm_operators = ("elemwise_sub", "broadcast_sub")
     elementwise, broadcast = "elemwise_sub", "broadcast_sub"
 
     def rewrite(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
@@ -106,6 +115,7 @@ class BroadcastMul(BinaryTransformer):
     """X * B."""
 
     op_name = "broadcast_mul"
+    cvm_operators = ("broadcast_mul",)
 
     def rewrite(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
         """A constant of one element becomes a scalar, which costs nothing."""
@@ -113,7 +123,10 @@ class BroadcastMul(BinaryTransformer):
         return editor.call(aten.mul.Scalar, found[0], found[1]) if found else op
 
     def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
-        """Xq * Bq with scale s_x * s_b: 16 and 15 bits, so that the product may be shifted on all back ends."""
+        """Xq * Bq with scale s_x * s_b: 16 and 15 bits, so that the product may be shifted on all back ends.
+
+        Error: half a unit of each factor, times the other; the product itself is exact.
+        """
         bits = context.settings.operator_precision(self.op_name)
         left = context.requantize(op.args[0], bits)
         right = context.requantize(op.args[1], min(bits, PRODUCT_BITS - bits))
@@ -128,25 +141,34 @@ class BroadcastMul(BinaryTransformer):
         return zeros
 
 
-@register_pass("calculate_ops")
+@register_pass("calculate_ops", "prepare_for_compile", "compile")
 @register_transformer(aten.div.Tensor)
 class BroadcastDiv(BinaryTransformer):
-    """X / B for a constant B; gone after rewrite."""
+    """X / B."""
 
     op_name = "broadcast_div"
+    cvm_operators = ("broadcast_mul", "broadcast_div", "cvm_clip")
+    limits = "A constant divisor that holds a zero is refused."
 
     def validate(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> str | None:
-        if op.args[1].op != "get_attr":
-            return "the divisor is computed: only division by a constant has an integer form"
-        if not bool((editor.tensor_of(op.args[1]) != 0).all()):
+        if op.kwargs.get("rounding_mode") is not None:
+            return f"its rounding mode is {op.kwargs['rounding_mode']}"
+        if op.args[1].op == "get_attr" and not bool((editor.tensor_of(op.args[1]) != 0).all()):
             return "the constant divisor holds a zero"
         return None
 
     def rewrite(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
-        """X * (1 / B), the reciprocal computed in float64."""
-        divisor = editor.tensor_of(op.args[1])
-        reciprocal = divisor.to(torch.float64).reciprocal().to(op.meta["val"].dtype)
-        return editor.call(aten.mul.Tensor, op.args[0], editor.constant(f"{op.name}_reciprocal", reciprocal))
+        """X * (1 / B) for a constant B, the reciprocal computed in float64; and X over its own norm as RMSNorm."""
+        if op.args[1].op == "get_attr":
+            divisor = editor.tensor_of(op.args[1])
+            reciprocal = divisor.to(torch.float64).reciprocal().to(op.meta["val"].dtype)
+            return editor.call(aten.mul.Tensor, op.args[0], editor.constant(f"{op.name}_reciprocal", reciprocal))
+        return divided_by_own_norm(op, editor) or op
+
+    def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
+        """See ``divide``: one truncated division, with X in 16 bits and the quotient in 16 of its largest."""
+        bits = context.settings.operator_precision(self.op_name)
+        return divide(context, op.args[0], op.args[1], context.threshold(op), bits)
 
 
 @register_pass("validate", "calculate_ops", "prepare_for_compile", "compile")
@@ -155,6 +177,7 @@ class Maximum(BinaryTransformer):
     """max(X, B)."""
 
     op_name = "_maximum"
+    cvm_operators = ("broadcast_max",)
 
     def rewrite(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
         """A clip from c upwards where B is a constant c of one element."""
@@ -162,16 +185,18 @@ class Maximum(BinaryTransformer):
         return editor.call(aten.clamp.default, found[0], found[1], None) if found else op
 
     def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
-        nodes, scale = _terms(op, context, context.settings.operator_precision("broadcast_add"))
+        """Both at the scale of the larger threshold in 16 bits, then the larger integer."""
+        nodes, scale = quantize_scale(op, context, context.settings.operator_precision("broadcast_add"))
         return Quantized(context.call("broadcast_max", *nodes), scale)
 
 
-@register_pass("validate", "calculate_ops", "prepare_for_compile", "compile")
+@register_pass("validate", "calculate_ops", "quantize", "prepare_for_compile", "compile")
 @register_transformer(aten.minimum.default)
 class Minimum(BinaryTransformer):
     """min(X, B); gone after rewrite."""
 
     op_name = "_minimum"
+    rewritten_into = "-max(-X, -B)"
 
     def rewrite(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
         """A clip up to c where B is a constant c of one element, else -max(-X, -B): the runtime has no minimum."""
@@ -182,25 +207,57 @@ class Minimum(BinaryTransformer):
         return editor.call(aten.neg.default, editor.call(aten.maximum.default, *negated))
 
 
-@register_pass("validate", "rewrite", "fuse_transpose", "calculate_ops", "prepare_for_compile", "compile")
+@register_pass("validate", "rewrite", "calculate_ops", "prepare_for_compile", "compile")
 @register_transformer(aten.neg.default)
 class Negative(Transformer):
     """-X."""
 
     op_name = "negative"
+    cvm_operators = ("negative",)
+
+    def fuse_transpose(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
+        """See ``reverse_transpose``."""
+        return reverse_transpose(op, editor=editor, **context)
 
     def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
+        """Exact."""
         node, scale = context.value(op.args[0])
         return Quantized(context.call("negative", node), scale)
 
 
-@register_pass("validate", "rewrite", "fuse_transpose", "calculate_ops", "prepare_for_compile", "compile")
+@register_pass("validate", "rewrite", "calculate_ops", "prepare_for_compile", "compile")
 @register_transformer(aten.abs.default)
 class Abs(Transformer):
     """abs(X)."""
 
     op_name = "abs"
+    cvm_operators = ("abs",)
+
+    def fuse_transpose(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
+        """See ``reverse_transpose``."""
+        return reverse_transpose(op, editor=editor, **context)
 
     def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
+        """Exact."""
         node, scale = context.value(op.args[0])
         return Quantized(context.call("abs", node), scale)
+
+
+class ElemwiseAdd(BroadcastAdd):
+    """X + B of one shape: the class of ``aten.add.Tensor`` under the name it has in MRT."""
+
+    op_name = "elemwise_add"
+    cvm_operators = ("elemwise_add",)
+
+
+class ElemwiseSub(BroadcastSub):
+    """X - B of one shape: the class of ``aten.sub.Tensor`` under the name it has in MRT."""
+
+    op_name = "elemwise_sub"
+    cvm_operators = ("elemwise_sub",)
+
+
+class ElemwiseMul(BroadcastMul):
+    """X * B of one shape: the class of ``aten.mul.Tensor`` under the name it has in MRT."""
+
+    op_name = "elemwise_mul"

@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import fx
 
+from mrt_torch.graph.contraction import contract
 from mrt_torch.graph.editor import GraphEditor, shape_of
 from mrt_torch.graph.facts import facts_of
+from mrt_torch.graph.free_axis import free_axis, free_shape
 from mrt_torch.ops.convolution import quantize_weight_and_bias
 from mrt_torch.ops.registry import register_pass, register_transformer
 from mrt_torch.ops.transformer import Transformer
@@ -19,6 +21,8 @@ aten = torch.ops.aten
 # The runtime adds the bit length of the reduction length to 8 + 8 bits, and one bit for a bias.
 LONGEST_REDUCTION = 32767
 
+_quantize_xwb = quantize_weight_and_bias  # the name it has in MRT
+
 
 @register_pass("fuse_transpose", "prepare_for_compile", "compile")
 @register_transformer(aten.linear.default)
@@ -26,18 +30,33 @@ class FullyConnected(Transformer):
     """Y = X * W^T + B over the last axis."""
 
     op_name = "FullyConnected"
+    cvm_operators = ("dense", "reshape", "strided_slice", "elemwise_add")
+    limits = "The axis that is summed over cannot be the batch."
+
+    @staticmethod
+    def arguments(op: fx.Node) -> tuple[fx.Node, fx.Node, fx.Node | None]:
+        """X, W and B, which may be None."""
+        return op.args[0], op.args[1], op.args[2] if len(op.args) > 2 else None
 
     def validate(self, op: fx.Node, **context: Any) -> str | None:
-        if any(node.op != "get_attr" for node in op.args[1:] if node is not None):
-            return "the weight or bias is computed, not a parameter"
+        x, weight, _ = self.arguments(op)
+        if free_axis(x) == len(shape_of(x)) - 1 or free_axis(weight) == 1:
+            return "it sums over the batch axis, which is free"
         return None
 
     def calculate_ops(self, op: fx.Node, **context: Any) -> int:
         """out * (2 * inputs, and one for a bias)."""
-        has_bias = len(op.args) > 2 and op.args[2] is not None
-        return math.prod(shape_of(op)) * (2 * shape_of(op.args[1])[1] + int(has_bias))
+        _, weight, bias = self.arguments(op)
+        return math.prod(shape_of(op)) * (2 * shape_of(weight)[1] + int(bias is not None))
 
     def rewrite(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
+        """Without a bias that is computed, X * W^T + B as a sum; a computed W makes it a batch_dot; then ``reduce``."""
+        x, weight, bias = self.arguments(op)
+        if bias is not None and bias.op != "get_attr" or weight.op != "get_attr":
+            rows = [f"row {position}" for position in range(len(shape_of(x)) - 1)]
+            product = editor.call(aten.linear.default, x, weight, None) if weight.op == "get_attr" else \
+                contract(editor.call, x, weight, [*rows, "inner"], ["column", "inner"], [*rows, "column"])
+            return product if bias is None else editor.call(aten.add.Tensor, product, bias)
         return self.reduce(op, editor=editor)
 
     def reduce(self, op: fx.Node, *, editor: GraphEditor) -> fx.Node:
@@ -46,19 +65,17 @@ class FullyConnected(Transformer):
         if len(shape) == 2:
             return op
         flat = editor.call(aten.reshape.default, op.args[0], [-1, shape[-1]])
-        product = editor.call(aten.linear.default, flat, *op.args[1:])
-        return editor.call(aten.reshape.default, product, [-1, *shape_of(op)[1:]] if len(shape) > 1
-                           else list(shape_of(op)))
+        return editor.call(aten.reshape.default, editor.call(aten.linear.default, flat, *op.args[1:]), free_shape(op))
 
     def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
         """See ``quantize_weight_and_bias``.
 
-        A reduction longer than 32767 is cut: Y = B + X1 * W1^T + X2 * W2^T + ..., whose parts share one scale, so
-        their sum is exact. (The original cut the float graph and rounded each part.)
+        A reduction longer than 32767 is cut: Y = B + X1 * W1^T + X2 * W2^T + ... (matrix decomposition), whose parts
+        share one scale, so their sum is exact. (The original cut the float graph and rounded each part.)
         """
-        bias = op.args[2] if len(op.args) > 2 else None
+        x, weight, bias = self.arguments(op)
         data, weight, offset, scale = quantize_weight_and_bias(
-            context, op.args[0], op.args[1], bias, context.settings.operator_precision(self.op_name))
+            context, x, weight, bias, context.settings.operator_precision(self.op_name))
         length = shape_of(op.args[1])[1]
         if length <= LONGEST_REDUCTION:
             return Quantized(context.call("dense", data, weight, offset), scale)

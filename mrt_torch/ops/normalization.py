@@ -13,15 +13,17 @@ from mrt_torch.ops.registry import register_pass, register_transformer
 from mrt_torch.ops.transformer import Transformer
 
 aten = torch.ops.aten
-FOLDED_INTO = (aten.conv2d.default, aten.linear.default)
+FOLDED_INTO = (aten.conv2d.default, aten.conv3d.default, aten.linear.default, aten.conv_transpose2d.input)
 
 
-@register_pass("fuse_transpose")
+@register_pass("fuse_transpose", "quantize", "prepare_for_compile", "compile")
 @register_transformer(aten.batch_norm.default)
 class BatchNorm(Transformer):
     """Y = gamma * (X - mean) / sqrt(var + eps) + beta, channels on axis 1; gone after rewrite."""
 
     op_name = "BatchNorm"
+    rewritten_into = "Convolution(X, W * sc, B * sc + offset), or X * sc + offset"
+    limits = "The statistics of the batch, and computed ones, are refused."
 
     def validate(self, op: fx.Node, **context: Any) -> str | None:
         if op.args[5]:
@@ -67,7 +69,7 @@ def _is_convolution_of_a_row(node: fx.Node) -> bool:
     if node.target is not aten.squeeze.dims or len(node.users) > 1 or len(shape_of(node)) != 3:
         return False
     source = node.args[0]
-    return source.target is aten.conv2d.default and len(source.users) == 1 and source.args[1].op == "get_attr" \
+    return source.target in FOLDED_INTO and len(source.users) == 1 and source.args[1].op == "get_attr" \
         and shape_of(node)[:2] == shape_of(source)[:2] and 1 not in [axis % 4 for axis in node.args[1]]
 
 
@@ -82,10 +84,18 @@ def _affine(op: fx.Node, editor: GraphEditor) -> tuple[torch.Tensor, torch.Tenso
     return scale, offset if beta is None else offset + beta
 
 
+def _by_filter(linear: fx.Node, factor: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """``factor``, one number an output channel, in a shape that multiplies the weight of the layer."""
+    if linear.target is not aten.conv_transpose2d.input:
+        return factor.reshape([-1] + [1] * (weight.dim() - 1))
+    groups = linear.args[6] if len(linear.args) > 6 else 1  # weight (C, O / g, kh, kw)
+    return factor.reshape(groups, 1, -1, 1, 1).expand(-1, weight.shape[0] // groups, -1, -1, -1).flatten(0, 1)
+
+
 def _fold(linear: fx.Node, scale: torch.Tensor, offset: torch.Tensor, editor: GraphEditor) -> fx.Node:
     weight_node, bias_node = linear.args[1], linear.args[2] if len(linear.args) > 2 else None
     weight = editor.tensor_of(weight_node)
-    folded = weight.to(torch.float64) * scale.reshape([-1] + [1] * (weight.dim() - 1))
+    folded = weight.to(torch.float64) * _by_filter(linear, scale, weight)
     if bias_node is not None:
         offset = offset + scale * editor.tensor_of(bias_node).to(torch.float64)
     bias_name = source_name(bias_node) if bias_node is not None else f"{source_name(linear)}_bias"

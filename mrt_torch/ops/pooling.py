@@ -11,7 +11,10 @@ import torch
 from torch import fx
 
 from mrt_torch.graph.editor import GraphEditor, shape_of
+from mrt_torch.graph.facts import facts_of
 from mrt_torch.ops.registry import register_pass, register_transformer
+from mrt_torch.ops.slicing import slice_integers
+from mrt_torch.ops.spatial import argument, not_an_image, numbers
 from mrt_torch.ops.transformer import Transformer
 from mrt_torch.quantization.context import QuantizationContext, Quantized
 
@@ -20,12 +23,13 @@ aten = torch.ops.aten
 
 @dataclass(frozen=True)
 class Window:
-    """Kernel, stride and padding of a pooling node for each spatial axis, and its rounding mode."""
+    """Kernel, stride, padding and dilation of a pooling node for each spatial axis, and its rounding mode."""
 
     kernel: tuple[int, int]
     stride: tuple[int, int]
     padding: tuple[int, int]
     ceil_mode: bool
+    dilation: tuple[int, int] = (1, 1)
 
     def overhang(self, axis: int, extent: int, outputs: int) -> int:
         """How far the last window reaches beyond the padded input."""
@@ -33,18 +37,10 @@ class Window:
         return max(reach - (extent + 2 * self.padding[axis]), 0)
 
 
-def _pair(value: Sequence[int] | int) -> tuple[int, int]:
-    values = [value] if isinstance(value, int) else list(value)
-    return tuple(values * 2 if len(values) == 1 else values)
-
-
-def _argument(op: fx.Node, position: int, default: Any) -> Any:
-    return op.args[position] if len(op.args) > position else default
-
-
-def _window(op: fx.Node, ceil_mode: bool) -> Window:
-    kernel = _pair(op.args[1])
-    return Window(kernel, _pair(_argument(op, 2, []) or kernel), _pair(_argument(op, 3, [0, 0])), ceil_mode)
+def _window(op: fx.Node, ceil_mode: bool, dilation: Sequence[int] = (1, 1)) -> Window:
+    kernel = numbers(op.args[1])
+    return Window(kernel, numbers(argument(op, 2, []) or kernel), numbers(argument(op, 3, [0, 0])), ceil_mode,
+                  numbers(dilation))
 
 
 @register_pass("rewrite", "fuse_transpose", "prepare_for_compile", "compile")
@@ -53,27 +49,42 @@ class Pooling(Transformer):
     """Maximum over windows; padding never wins."""
 
     op_name = "Pooling"
+    cvm_operators = ("max_pool2d", "strided_slice", "concatenate", "repeat", "broadcast_add", "broadcast_max")
+    limits = "Every dilated window reads an element of the input."
 
     @staticmethod
     def window(op: fx.Node) -> Window:
-        return _window(op, bool(_argument(op, 5, False)))
+        return _window(op, bool(argument(op, 5, False)), argument(op, 4, [1, 1]))
 
     def validate(self, op: fx.Node, **context: Any) -> str | None:
-        if _pair(_argument(op, 4, [1, 1])) != (1, 1):
-            return f"max pooling with dilation {op.args[4]}: the runtime has none"
-        return _not_four_axes(op)
+        window = self.window(op)
+        reason = not_an_image(op)
+        for axis in (0, 1) if reason is None else ():
+            extent = shape_of(op.args[0])[2 + axis]
+            for start in range(-window.padding[axis], window.stride[axis] * shape_of(op)[2 + axis]
+                               - window.padding[axis], window.stride[axis]):
+                taps = range(start, start + window.kernel[axis] * window.dilation[axis], window.dilation[axis])
+                if window.dilation[axis] > 1 and not any(0 <= tap < extent for tap in taps):
+                    return f"a window with dilation {window.dilation} reads nothing but padding"
+        return reason
 
     def calculate_ops(self, op: fx.Node, **context: Any) -> int:
         """out * elements of the kernel."""
         return math.prod(shape_of(op)) * math.prod(self.window(op).kernel)
 
     def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
-        """One max_pool2d, or one for each axis where only one of them is rounded up.
+        """One max_pool2d, or one for each axis where only one of them is rounded up; exact.
 
         Two things that torch does in ceil mode, the runtime refuses. A last window that would start in the padding is
-        dropped: such an axis is rounded down. A window may exceed the padded input: it is cut.
+        dropped: such an axis is rounded down. A window may exceed the padded input: it is cut. Dilated windows, which
+        the runtime lacks, are pooled one axis after the other as the maximum of strided slices, one a tap.
         """
         (node, scale), window = context.value(op.args[0]), self.window(op)
+        if window.dilation != (1, 1):
+            for axis in (0, 1):
+                node = _dilated_maximum(context, node, 2 + axis, shape_of(op)[2 + axis], window.kernel[axis],
+                                        window.stride[axis], window.padding[axis], window.dilation[axis])
+            return Quantized(node, scale)
         padded = [extent + 2 * padding for extent, padding in zip(shape_of(node)[2:], window.padding, strict=True)]
         kernel = [min(pair) for pair in zip(window.kernel, padded, strict=True)]
         ceil_mode = [(padded[axis] - kernel[axis]) // window.stride[axis] + 1 < shape_of(op)[2 + axis]
@@ -87,19 +98,44 @@ class Pooling(Transformer):
         return Quantized(node, scale)
 
 
+def _dilated_maximum(context: QuantizationContext, node: fx.Node, axis: int, outputs: int, kernel: int, stride: int,
+                     padding: int, dilation: int) -> fx.Node:
+    """max over k of x[stride * i + dilation * k - padding] along an axis.
+
+    What lies outside is the smallest integer that the input may hold, which never wins where a window reads any input.
+    """
+    reach = (outputs - 1) * stride + (kernel - 1) * dilation + 1
+    extent = shape_of(node)[axis]
+    after = max(reach - padding - extent, 0)
+    if padding or after:
+        border = context.narrow(slice_integers(context, node, axis, 0, 1), 1)
+        border = context.call("broadcast_add", border, context.number(facts_of(node).value_range.minimum))
+        borders = [border if count == 1 else context.call("repeat", border, repeats=count, axis=axis)
+                   for count in (padding, after) if count]
+        parts = [*borders[:1], node, *borders[1:]] if padding else [node, *borders]
+        node = context.call("concatenate", parts, axis=axis)
+    largest = None
+    for tap in range(kernel):
+        begin = tap * dilation
+        part = slice_integers(context, node, axis, begin, begin + (outputs - 1) * stride + 1, stride)
+        largest = part if largest is None else context.call("broadcast_max", largest, part)
+    return largest
+
+
 @register_pass("fuse_transpose")
 @register_transformer(aten.avg_pool2d.default)
 class AveragePooling(Transformer):
     """Mean over windows, in every variant of padding, rounding and divisor; gone after rewrite."""
 
     op_name = "Pooling"
+    rewritten_into = "mean(X, (2, 3)), or Convolution(X, W) with W = 1 / count, or with W = 1 times a map of 1 / count"
 
     @staticmethod
     def window(op: fx.Node) -> Window:
-        return _window(op, bool(_argument(op, 4, False)))
+        return _window(op, bool(argument(op, 4, False)))
 
     def validate(self, op: fx.Node, **context: Any) -> str | None:
-        return _not_four_axes(op)
+        return not_an_image(op)
 
     def calculate_ops(self, op: fx.Node, **context: Any) -> int:
         """out * (elements of the kernel + 1)."""
@@ -135,9 +171,9 @@ class AveragePooling(Transformer):
     @staticmethod
     def _divisors(op: fx.Node, window: Window, extents: Sequence[int], outputs: Sequence[int]) -> torch.Tensor:
         """What each output is divided by, (oh, ow) in float64: the count includes padding or not, never overhang."""
-        if _argument(op, 6, None) is not None:
+        if argument(op, 6, None) is not None:
             return torch.full(tuple(outputs), float(op.args[6]), dtype=torch.float64)
-        include_padding = bool(_argument(op, 5, True))
+        include_padding = bool(argument(op, 5, True))
         counts = []
         for axis in (0, 1):
             starts = torch.arange(outputs[axis]) * window.stride[axis] - window.padding[axis]
@@ -146,39 +182,3 @@ class AveragePooling(Transformer):
                 starts, ends = starts.clamp(min=0), ends.clamp(max=extents[axis])
             counts.append((ends - starts).to(torch.float64))
         return counts[0][:, None] * counts[1][None, :]
-
-
-@register_pass("fuse_transpose")
-@register_transformer(aten.adaptive_avg_pool2d.default)
-class AdaptiveAveragePooling(Transformer):
-    """Average pooling to a given size; gone after rewrite."""
-
-    op_name = "Pooling"
-
-    def validate(self, op: fx.Node, **context: Any) -> str | None:
-        extents, outputs = shape_of(op.args[0])[2:], shape_of(op)[2:]
-        if any(extent % size for extent, size in zip(extents, outputs, strict=True)):
-            return f"adaptive pooling from {extents} to {outputs}: windows of unequal size have no integer form"
-        return _not_four_axes(op)
-
-    def calculate_ops(self, op: fx.Node, **context: Any) -> int:
-        """One for each element that is summed, and one division for each mean."""
-        return math.prod(shape_of(op.args[0])) + math.prod(shape_of(op))
-
-    def rewrite(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
-        """A mean over (2, 3) for size (1, 1), else plain average pooling with kernel = stride = extent / size.
-
-        Where every window is one element it is the input.
-        """
-        extents, outputs = shape_of(op.args[0])[2:], shape_of(op)[2:]
-        if extents == outputs:
-            return op.args[0]
-        if outputs == (1, 1):
-            return editor.call(aten.mean.dim, op.args[0], [2, 3], True)
-        kernel = [extent // size for extent, size in zip(extents, outputs, strict=True)]
-        return editor.call(aten.avg_pool2d.default, op.args[0], kernel, kernel)
-
-
-def _not_four_axes(op: fx.Node) -> str | None:
-    rank = len(shape_of(op.args[0]))
-    return None if rank == 4 else f"the input has {rank} axes, expected 4 (N, C, H, W)"

@@ -12,6 +12,7 @@ from mrt_torch.cvm.interval import precision_range
 from mrt_torch.graph.editor import GraphEditor
 from mrt_torch.ops.activation import ElementwiseTransformer
 from mrt_torch.ops.registry import register_pass, register_transformer
+from mrt_torch.ops.truth import snapped_number
 from mrt_torch.quantization.context import QuantizationContext, Quantized
 from mrt_torch.quantization.precision import scale as scale_of
 
@@ -21,6 +22,8 @@ WIDEST_TERM = 30
 
 class ScalarTransformer(ElementwiseTransformer):
     """What the operators of a tensor and a number share."""
+
+    limits = "The number is finite."
 
     def validate(self, op: fx.Node, **context: Any) -> str | None:
         return None if math.isfinite(op.args[1]) else f"its number is {op.args[1]}"
@@ -32,6 +35,7 @@ class MulScalar(ScalarTransformer):
     """X * c."""
 
     op_name = "_mul_scalar"
+    cvm_operators = ("negative", "cvm_clip")
 
     def rewrite(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
         return op.args[0] if op.args[1] == 1 else op
@@ -53,11 +57,13 @@ class MulScalar(ScalarTransformer):
 def beside_number(context: QuantizationContext, x: fx.Node, number: float) -> tuple[Quantized, int]:
     """X at a scale s that suits a number too, and round(number * s), ties away from zero.
 
-    X keeps its scale; it is brought to 16 bits where it is coarser, or where X or the number would exceed 30 bits.
-    Where X is then below half a unit it counts as zero.
+    X keeps its scale; it is brought to 16 bits where it is coarser, unless the number is whole on its grid, or where X
+    or the number would exceed 30 bits. Where X is then below half a unit it counts as zero.
     """
     bits, quantized = context.settings.operator_precision("broadcast_add"), context.value(x)
-    fits = bits <= quantized.value_range.precision <= WIDEST_TERM
+    whole = snapped_number(number * quantized.scale).is_integer()
+    finest = bits <= quantized.value_range.precision or whole
+    fits = finest and quantized.value_range.precision <= WIDEST_TERM
     if not fits or abs(number) * quantized.scale > precision_range(WIDEST_TERM):
         scale = scale_of(max(context.threshold(x), abs(number)), bits)
         if context.threshold(x) * scale < 0.5:
@@ -73,6 +79,7 @@ class PlusScalar(ScalarTransformer):
     """X + c."""
 
     op_name = "_plus_scalar"
+    cvm_operators = ("broadcast_add",)
 
     def rewrite(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
         return op.args[0] if op.args[1] == 0 else op
@@ -91,6 +98,7 @@ class MinusScalar(ScalarTransformer):
     """X - c; gone after rewrite."""
 
     op_name = "_minus_scalar"
+    rewritten_into = "X + (-c)"
 
     def rewrite(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
         """X + (-c)."""
@@ -103,6 +111,7 @@ class ReverseMinusScalar(ScalarTransformer):
     """c - X; gone after rewrite."""
 
     op_name = "_rminus_scalar"
+    rewritten_into = "(-X) + c"
 
     def rewrite(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
         """(-X) + c."""
@@ -115,6 +124,8 @@ class DivScalar(ScalarTransformer):
     """X / c; gone after rewrite."""
 
     op_name = "_div_scalar"
+    rewritten_into = "X * (1 / c)"
+    limits = "The number is finite and not 0."
 
     def validate(self, op: fx.Node, **context: Any) -> str | None:
         return super().validate(op) or ("it divides by zero" if op.args[1] == 0 else None)

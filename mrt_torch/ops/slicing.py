@@ -1,18 +1,18 @@
-"""Slice, Concat and Pad."""
+"""Parts of tensors, in either direction, and tensors side by side: slice, slice_axis, SliceChannel, reverse, Concat."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from torch import fx
 
 from mrt_torch.graph.editor import GraphEditor, shape_of
+from mrt_torch.graph.free_axis import free_axis
 from mrt_torch.ops.registry import register_pass, register_transformer
-from mrt_torch.ops.scalar import beside_number
+from mrt_torch.ops.shape import integers_of, same_shape
 from mrt_torch.ops.transformer import Transformer
-from mrt_torch.ops.transposition import PERMUTE, sink_common_transpose
+from mrt_torch.ops.transposition import PERMUTE, sink_common_transpose, transpose_before
 from mrt_torch.quantization.context import QuantizationContext, Quantized
 
 aten = torch.ops.aten
@@ -37,16 +37,18 @@ def slice_bounds(op: fx.Node) -> tuple[int, int, int, int]:
     return axis, start, end, step
 
 
-@register_pass("fuse_transpose", "calculate_ops", "compile")
+@register_pass("calculate_ops", "compile")
 @register_transformer(aten.slice.Tensor, torch.ops.cvm.strided_slice.default)
 class Slice(Transformer):
-    """Part of one axis."""
+    """Part of one axis: exact."""
 
     op_name = "slice"
+    cvm_operators = ("strided_slice",)
+    limits = "refused: a part of the batch, or of nothing."
 
     def validate(self, op: fx.Node, **context: Any) -> str | None:
         axis, start, end, step = slice_bounds(op)
-        if axis == 0 and (start, end, step) != (0, shape_of(op.args[0])[0], 1):
+        if axis == free_axis(op.args[0]) and (start, end, step) != (0, shape_of(op.args[0])[axis], 1):
             return "it cuts the batch axis, which is free"
         return f"it takes nothing: {start}..{end} of axis {axis}" if 0 in shape_of(op) else None
 
@@ -54,8 +56,16 @@ class Slice(Transformer):
         """A slice of everything is its input."""
         return op.args[0] if shape_of(op) == shape_of(op.args[0]) else op
 
+    def fuse_transpose(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
+        """slice(Transpose(X), axis) becomes Transpose(slice(X, axes[axis]))."""
+        found = transpose_before(op, context)
+        if found is None:
+            return op
+        axis, start, end, step = slice_bounds(op)
+        return editor.call(PERMUTE, editor.call(op.target, found[0], found[1][axis], start, end, step), found[1])
+
     def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
-        node, scale = context.value(op.args[0])
+        node, scale = integers_of(context, op.args[0])
         return Quantized(slice_integers(context, node, *slice_bounds(op)), scale)
 
     def prepare_for_compile(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
@@ -66,80 +76,132 @@ class Slice(Transformer):
         return editor.call(op.target, *op.args, **{**op.kwargs, "end": ends})
 
 
-@register_pass("rewrite", "calculate_ops", "prepare_for_compile", "compile")
+@register_pass("validate", "fuse_transpose", "calculate_ops", "quantize", "prepare_for_compile", "compile")
+@register_transformer(aten.narrow.default)
+class SliceAxis(Transformer):
+    """``length`` elements of one axis from ``start`` on; gone after rewrite."""
+
+    op_name = "slice_axis"
+    rewritten_into = "slice(X, axis, start, start + length)"
+    limits = Slice.limits
+
+    def validate(self, op: fx.Node, **context: Any) -> str | None:
+        if op.args[1] % len(shape_of(op)) == free_axis(op.args[0]) and shape_of(op) != shape_of(op.args[0]):
+            return "it cuts the batch axis, which is free"
+        return "it takes nothing" if 0 in shape_of(op) else None
+
+    def rewrite(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
+        """slice, with the bounds counted from the front."""
+        x, axis, start, length = op.args
+        start %= shape_of(x)[axis]
+        return editor.call(aten.slice.Tensor, x, axis % len(shape_of(x)), start, start + length, 1)
+
+
+@register_pass("rewrite", "fuse_transpose", "quantize", "prepare_for_compile", "compile")
+@register_transformer(aten.split_with_sizes.default, aten.split.Tensor, aten.chunk.default, aten.unbind.int)
+class SliceChannel(Transformer):
+    """An axis in parts, each an output; ``fuse_multiple_outputs`` makes slices of them before anything else."""
+
+    op_name = "SliceChannel"
+    rewritten_into = "slice of each part, and squeeze for unbind"
+    limits = Slice.limits
+
+    def validate(self, op: fx.Node, **context: Any) -> str | None:
+        axis = split_axis(op)
+        return "it cuts the batch axis, which is free" if axis == free_axis(op.args[0]) else None
+
+    def calculate_ops(self, op: fx.Node, **context: Any) -> int:
+        """The elements of its input."""
+        return op.args[0].meta["val"].numel()
+
+
+def split_axis(op: fx.Node) -> int:
+    """The axis that a node of several parts divides."""
+    position = 1 if op.target is aten.unbind.int else 2
+    return (op.args[position] if len(op.args) > position else 0) % len(shape_of(op.args[0]))
+
+
+@register_pass("calculate_ops", "prepare_for_compile", "compile")
+@register_transformer(aten.flip.default)
+class Reverse(Transformer):
+    """Axes from behind: exact."""
+
+    op_name = "reverse"
+    cvm_operators = ("strided_slice",)
+    limits = "refused: the batch in reverse order."
+
+    @staticmethod
+    def axes(op: fx.Node) -> list[int]:
+        """The axes that are turned round, ascending."""
+        return sorted({axis % len(shape_of(op)) for axis in op.args[1]})
+
+    def validate(self, op: fx.Node, **context: Any) -> str | None:
+        return "it reverses the batch axis, which is free" if free_axis(op.args[0]) in self.axes(op) else None
+
+    def rewrite(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
+        """Axes of extent 1 have one order only."""
+        axes = [axis for axis in self.axes(op) if shape_of(op)[axis] > 1]
+        if not axes:
+            return op.args[0]
+        return op if axes == list(op.args[1]) else editor.call(op.target, op.args[0], axes)
+
+    def fuse_transpose(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
+        """reverse(Transpose(X), axes) becomes Transpose(reverse(X, mapped axes))."""
+        found = transpose_before(op, context)
+        if found is None:
+            return op
+        mapped = sorted(found[1][axis] for axis in self.axes(op))
+        return editor.call(PERMUTE, editor.call(op.target, found[0], mapped), found[1])
+
+    def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
+        """From the last element of each of the axes to the first, by steps of -1."""
+        quantized, axes = integers_of(context, op.args[0]), self.axes(op)
+        return Quantized(reverse_integers(context, quantized.node, axes), quantized.scale)
+
+
+def reverse_integers(context: QuantizationContext, node: fx.Node, axes: list[int]) -> fx.Node:
+    """Emit one strided_slice that turns ``axes`` round; an end of -extent - 1 is before the first element."""
+    shape = shape_of(node)
+    return context.call("strided_slice", node, begin=[-1 if axis in axes else 0 for axis in range(len(shape))],
+                        end=[-shape[axis] - 1 if axis in axes else TO_THE_END for axis in range(len(shape))],
+                        stride=[-1 if axis in axes else 1 for axis in range(len(shape))])
+
+
+@register_pass("calculate_ops", "prepare_for_compile", "compile")
 @register_transformer(aten.cat.default)
 class Concat(Transformer):
-    """Tensors one after another along an axis."""
+    """Tensors one after another along an axis.
+
+    Inputs of one scale within 16 bits are joined as they are, which is exact. Others are brought to the scale of the
+    largest threshold in 16 bits first: within half a unit of it, 2**-16 of that threshold, and the rounding of the
+    scale, 2**-11 of the value.
+    """
 
     op_name = "Concat"
+    cvm_operators = ("concatenate",)
+    limits = "refused: joining along the batch."
 
     @staticmethod
     def axis(op: fx.Node) -> int:
         return (op.args[1] if len(op.args) > 1 else 0) % len(shape_of(op))
 
     def validate(self, op: fx.Node, **context: Any) -> str | None:
-        return "it joins along the batch axis, which is free" if self.axis(op) == 0 else None
+        free = {free_axis(node) for node in op.args[0]}
+        return "it joins along the batch axis, which is free" if self.axis(op) in free else None
+
+    def rewrite(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
+        """One input that is all there is, is the result."""
+        first = op.args[0][0]
+        return first if len(op.args[0]) == 1 and same_shape(op, first) else op
 
     def fuse_transpose(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
-        """Equal transposes on all inputs move below: the concat is then along axes[dim]."""
-        axes = sink_common_transpose(op, op.args[0], editor)
-        if axes is None:
+        """Equal transposes on all inputs but constants move below: the concat is then along axes[dim]."""
+        found = sink_common_transpose(op, op.args[0], editor, context)
+        if found is None or any(len(shape_of(node)) != len(found[0]) for node in found[1]):
             return op
-        inner = editor.call(op.target, [node.args[0] for node in op.args[0]], axes[self.axis(op)])
-        return editor.call(PERMUTE, inner, axes)
+        return editor.call(PERMUTE, editor.call(op.target, found[1], found[0][self.axis(op)]), found[0])
 
     def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
         """All inputs at the scale of the largest threshold in 16 bits."""
         nodes, scale = context.same_scale(op.args[0], context.settings.operator_precision(self.op_name))
         return Quantized(context.call("concatenate", nodes, axis=self.axis(op)), scale)
-
-
-@register_pass("rewrite", "fuse_transpose", "calculate_ops", "prepare_for_compile", "compile")
-@register_transformer(aten.constant_pad_nd.default)
-class Pad(Transformer):
-    """A constant around any axis but the batch; negative amounts crop."""
-
-    op_name = "Pad"
-
-    @staticmethod
-    def amounts(op: fx.Node) -> list[tuple[int, int, int]]:
-        """``(axis, before, after)`` for each padded axis; torch lists the last axis first."""
-        rank, pairs = len(shape_of(op)), list(op.args[1])
-        found = [(rank - 1 - i, pairs[2 * i], pairs[2 * i + 1]) for i in range(len(pairs) // 2)]
-        return [amount for amount in found if amount[1] or amount[2]]
-
-    def validate(self, op: fx.Node, **context: Any) -> str | None:
-        value = op.args[2] if len(op.args) > 2 else 0
-        if not math.isfinite(value):
-            return f"it pads with {value}"
-        extents = shape_of(op.args[0])
-        if any(extents[axis] <= max(-before, 0) + max(-after, 0) for axis, before, after in self.amounts(op)):
-            return f"it crops an axis of {extents} completely"
-        return "it pads the batch axis, which is free" if any(a[0] == 0 for a in self.amounts(op)) else None
-
-    def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
-        """The runtime has no pad: a slice of extent 1 is clamped to zero, repeated and concatenated.
-
-        A value other than zero is added to the zeros; see ``beside_number`` for the scale.
-        """
-        value, fill, (node, scale) = float(op.args[2]) if len(op.args) > 2 else 0.0, 0, context.value(op.args[0])
-        if value:
-            (node, scale), fill = beside_number(context, op.args[0], value)
-        for axis, before, after in self.amounts(op):
-            extent = shape_of(node)[axis]
-            if before < 0 or after < 0:
-                node = slice_integers(context, node, axis, max(-before, 0), extent - max(-after, 0))
-            border = context.narrow(slice_integers(context, node, axis, 0, 1), 1)
-            if fill:
-                border = context.call("broadcast_add", border, context.number(fill))
-            parts = [self._repeated(context, border, before, axis), node,
-                     self._repeated(context, border, after, axis)]
-            parts = [part for part in parts if part is not None]
-            node = parts[0] if len(parts) == 1 else context.call("concatenate", parts, axis=axis)
-        return Quantized(node, scale)
-
-    @staticmethod
-    def _repeated(context: QuantizationContext, border: fx.Node, count: int, axis: int) -> fx.Node | None:
-        if count <= 0:
-            return None
-        return border if count == 1 else context.call("repeat", border, repeats=count, axis=axis)

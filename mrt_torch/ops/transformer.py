@@ -28,6 +28,12 @@ class Transformer:
 
     #: The operator's name in MXNet, by which precisions are configured and reports are written.
     op_name: ClassVar[str] = "none"
+    #: CVM operators that ``quantize`` emits, those that requantize its inputs apart.
+    cvm_operators: ClassVar[tuple[str, ...]] = ()
+    #: What ``rewrite`` makes of it where it does not survive until quantize, as a short formula.
+    rewritten_into: ClassVar[str] = ""
+    #: What ``validate`` refuses, or the integer form cannot do, in one sentence; empty where nothing is.
+    limits: ClassVar[str] = ""
     registered_passes: ClassVar[frozenset[str]] = frozenset()
 
     def has_pass(self, name: str) -> bool:

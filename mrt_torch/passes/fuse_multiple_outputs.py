@@ -8,16 +8,15 @@ import torch
 from torch import fx
 
 from mrt_torch.graph.editor import GraphEditor, shape_of
+from mrt_torch.ops.registry import TRANSFORMERS
+from mrt_torch.ops.slicing import SliceChannel, split_axis
 
 aten = torch.ops.aten
 
 
-def _split_sizes(node: fx.Node) -> tuple[list[int], int] | None:
-    """Extents of the parts and the axis, or None for other operators."""
-    if node.target not in (aten.split.Tensor, aten.split_with_sizes.default, aten.chunk.default):
-        return None
-    axis = (node.args[2] if len(node.args) > 2 else 0) % len(shape_of(node.args[0]))
-    return [part.shape[axis] for part in node.meta["val"]], axis
+def _is_split(node: fx.Node) -> bool:
+    return node.op == "call_function" and node.target in TRANSFORMERS \
+        and isinstance(TRANSFORMERS[node.target], SliceChannel)
 
 
 def fuse_multiple_outputs(module: fx.GraphModule) -> int:
@@ -25,20 +24,32 @@ def fuse_multiple_outputs(module: fx.GraphModule) -> int:
 
         x ──> split ──> [0] ──> a           x ──> slice(0, n) ──> a
                   └───> [1] ──> b     =>    └───> slice(n, m) ──> b
+
+    Parts of ``unbind`` lose the axis by a squeeze.
     """
     editor = GraphEditor(module)
     firings = 0
     for node in list(module.graph.nodes):
-        sizes = _split_sizes(node) if node.op == "call_function" else None
-        if sizes is None:
+        if not _is_split(node):
             continue
-        extents, axis = sizes
+        axis, squeeze = split_axis(node), node.target is aten.unbind.int
+        extents = [1 if squeeze else part.shape[axis] for part in node.meta["val"]]
         for reader in list(node.users):
             if reader.target is not operator.getitem:
                 continue
-            begin = sum(extents[:reader.args[1]])
+            index = reader.args[1] % len(extents)
+            begin = sum(extents[:index])
             with editor.before(reader):
-                part = editor.call(aten.slice.Tensor, node.args[0], axis, begin, begin + extents[reader.args[1]], 1)
+                part = _part(editor, node.args[0], axis, begin, begin + extents[index])
+                if squeeze:
+                    part = editor.call(aten.squeeze.dims, part, [axis])
             editor.replace(reader, part)
         firings += 1
     return firings
+
+
+def _part(editor: GraphEditor, x: fx.Node, axis: int, begin: int, end: int) -> fx.Node:
+    """A slice; the input itself where it takes everything, which leaves a free batch free."""
+    if (begin, end) == (0, shape_of(x)[axis]):
+        return x
+    return editor.call(aten.slice.Tensor, x, axis, begin, end, 1)

@@ -3,47 +3,49 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 from torch import fx
 
 from mrt_torch.graph.finite import check_finite
+from mrt_torch.graph.free_axis import is_batch_free
 from mrt_torch.graph.runner import run_passes
-from mrt_torch.graph.shapes import check_free_batch
 from mrt_torch.graph.stage import Stage
 from mrt_torch.passes.fuse_constant import fuse_constant
+from mrt_torch.passes.fuse_functions import fuse_functions
 from mrt_torch.passes.fuse_multiple_inputs import fuse_multiple_inputs, name_input
 from mrt_torch.passes.fuse_multiple_outputs import fuse_multiple_outputs
-from mrt_torch.passes.transformers import fuse_transpose, rewrite
+from mrt_torch.passes.merge_axes import merge_axes
+from mrt_torch.passes.simplify import Simplification, simplify
 from mrt_torch.passes.validate import validate
 
 logger = logging.getLogger(__name__)
 
-# Splits become slices and constants fold before validate looks, so that it judges what is really left. Transposes
-# are fused before rewrite, which turns pooling and activations into operators they cannot pass, and once more after
-# it, because rewrite uncovers neighbours.
-PASSES = (
+# Splits become slices, constants fold and, after these, functions of one tensor are gathered before validate looks, so
+# that it judges what is really left.
+SOURCE_PASSES = (
     (fuse_multiple_inputs, Stage.SOURCE),
     (name_input, Stage.SOURCE),
     (fuse_multiple_outputs, Stage.SOURCE),
     (fuse_constant, Stage.SOURCE),
-    (validate, Stage.FLOAT),
-    (fuse_transpose, Stage.FLOAT),
-    (rewrite, Stage.FLOAT),
-    (fuse_transpose, Stage.FLOAT),
-    (fuse_constant, Stage.FLOAT),
+    (merge_axes, Stage.SOURCE),
 )
 
 
-def prepare(module: fx.GraphModule) -> fx.GraphModule:
+def prepare(module: fx.GraphModule, report: Simplification | None = None) -> fx.GraphModule:
     """Run all passes on a copy that shares the tensors; the given module stays as it is.
+
+    ``report`` is told what the rewriting rules did.
 
     Raises:
         UnsupportedOperatorError: an operator cannot be quantized; all such are listed.
         InvalidGraphError: parameters hold NaN or infinity; all such are listed.
     """
     check_finite(module)
-    prepared = run_passes(module, PASSES).module
-    if not check_free_batch(prepared):
-        logger.warning("the graph works for the batch it was prepared for only: an operator moves or fixes axis 0")
+    passes = (*SOURCE_PASSES, (partial(fuse_functions, explanation=report and report.fuse_functions), Stage.SOURCE),
+              (validate, Stage.FLOAT), (partial(simplify, report=report), Stage.FLOAT))
+    prepared = run_passes(module, passes).module
+    if not is_batch_free(prepared):
+        logger.warning("the graph works for the batch it was prepared for only: an operator fixes or splits its axis")
     check_finite(prepared, "they became so when constants were folded: look for a negative variance or a zero divisor")
     return prepared

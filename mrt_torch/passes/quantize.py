@@ -13,6 +13,7 @@ from mrt_torch.graph.stage import Stage
 from mrt_torch.ops.registry import apply_pass
 from mrt_torch.passes.names import claim_name
 from mrt_torch.quantization.context import QuantizationContext, Quantized
+from mrt_torch.quantization.discrete import is_discrete
 from mrt_torch.quantization.precision import scale as scale_of
 from mrt_torch.quantization.requantize import RequantizationRule, choose_rescaling
 from mrt_torch.quantization.restore import restore_node
@@ -65,12 +66,17 @@ def _name_after(integer_node: fx.Node, float_node: fx.Node, named: set[fx.Node])
 
 
 def _output(node: fx.Node, context: QuantizationContext) -> Quantized:
-    """An output at the requested precision; without one it stays as it is, at whatever scale it has."""
+    """An output at the requested precision; without one it stays as it is, at whatever scale it has.
+
+    Truth values and indices always stay: rescaled to fill a precision they would no longer be what they are. So do
+    other whole numbers, at scale 1, that the precision holds.
+    """
     bits = context.settings.output_precision
     if context.is_constant(node):
         return context.parameter(node, bits or 16)
-    if bits is None:
-        return context.value(node)
+    quantized = context.value(node)
+    if bits is None or is_discrete(node) or quantized.scale == 1.0 and quantized.value_range.precision <= bits:
+        return quantized
     return context.requantize(node, bits, scale_of(context.threshold(node), bits))
 
 

@@ -10,11 +10,15 @@ from torch import fx
 
 from mrt_torch.errors import InvalidArgumentError
 from mrt_torch.graph.editor import INHERITED_META, GraphEditor, empty_graph_module, output_nodes, shape_of, tensor_of
-from mrt_torch.graph.facts import source_name
+from mrt_torch.graph.facts import set_facts, source_name
+from mrt_torch.graph.free_axis import free_axis
 from mrt_torch.graph.runner import copy_graph_module, finish
 from mrt_torch.graph.stage import Stage
+from mrt_torch.ops.likeness import BroadcastLike, ReshapeLike, SliceLike
+from mrt_torch.ops.registry import TRANSFORMERS, apply_pass
 from mrt_torch.passes.names import claim_name
 
+SHAPE_READERS = (BroadcastLike, ReshapeLike, SliceLike)
 MergeCallback = Callable[[fx.Node, fx.GraphModule], fx.Node | None]
 
 
@@ -62,9 +66,11 @@ def _cut_top(top: fx.GraphModule, order: Sequence[str], stage: Stage) -> None:
         old = by_name[name]
         with editor.before(first):
             new = editor.input(source_name(old), shape_of(old), old.meta["val"].dtype)
+        set_facts(new, batch_axis=free_axis(old) or 0)
         old.replace_all_uses_with(new)
         claim_name(new, name)
         new.target = name
+    _settle_shapes(editor)
     top.graph.eliminate_dead_code()
     for node in old_inputs:
         if node.users:
@@ -73,6 +79,19 @@ def _cut_top(top: fx.GraphModule, order: Sequence[str], stage: Stage) -> None:
                                        remedy="add the branches that bypass the keys")
         top.graph.erase_node(node)
     finish(top, stage)
+
+
+def _settle_shapes(editor: GraphEditor) -> None:
+    """Operators that only ask another tensor for its shape no longer do where that is fixed, as those of anchors.
+
+    They would tie top to the inputs of the whole graph.
+    """
+    for node in list(editor.graph.nodes):
+        if node.target in TRANSFORMERS and isinstance(TRANSFORMERS[node.target], SHAPE_READERS):
+            with editor.before(node):
+                replacement = apply_pass("rewrite", node, editor=editor)
+            if replacement is not node:
+                editor.replace(node, replacement)
 
 
 def merge(base: fx.GraphModule, scales: Mapping[str, float], top: fx.GraphModule,
@@ -98,7 +117,10 @@ def merge(base: fx.GraphModule, scales: Mapping[str, float], top: fx.GraphModule
             if node.name not in given:
                 raise InvalidArgumentError(f"the base gives no '{source_name(node)}'", why=f"it gives {list(given)}",
                                            remedy="merge halves of the same split, with the maps of its MRT")
-            inputs[node] = editor.call(torch.ops.mrt.dequantize.default, copies[given[node.name]], scales[node.name])
+            number = editor.call(torch.ops.mrt.dequantize.default, copies[given[node.name]], scales[node.name])
+            dtype = node.meta["val"].dtype  # truth values and indices are no floats
+            inputs[node] = number if dtype.is_floating_point else \
+                editor.call(torch.ops.aten._to_copy.default, number, dtype=dtype)
     copies = _copy_nodes(top, editor, inputs, callback)
     editor.output([copies[node] for node in output_nodes(top.graph)])
     finish(merged, Stage.RESTORED)

@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-import logging
+from typing import Any
 
 from torch import fx
 
 from mrt_torch.errors import InvalidGraphError
 from mrt_torch.graph.editor import GraphEditor
-from mrt_torch.ops.registry import apply_pass
+from mrt_torch.ops.explanation import Explanation
+from mrt_torch.ops.registry import TRANSFORMERS, apply_pass
+from mrt_torch.ops.transformer import Transformer
 
-logger = logging.getLogger(__name__)
 MOST_SWEEPS = 100
 
 
-def transform_nodes(module: fx.GraphModule, name: str) -> int:
+def transform_nodes(module: fx.GraphModule, name: str, explanation: Explanation | None = None) -> int:
     """Sweep with the pass ``name`` (rewrite or fuse_transpose) until nothing changes; return how often it fired.
 
     Every rule removes an operator that no rule brings back, or moves a transpose towards the outputs without adding
     one, so the sweeps end.
+
+    Args:
+        module: float graph, edited in place.
+        name: of the pass.
+        explanation: is told what each rule did, and why it did nothing.
 
     Raises:
         InvalidGraphError: they did not end, because of a rule added by the user.
     """
     firings = 0
     for _ in range(MOST_SWEEPS):
-        fired = _sweep(module, name)
+        fired = _sweep(module, name, explanation)
         firings += fired
         if not fired:
             return firings
@@ -34,25 +40,37 @@ def transform_nodes(module: fx.GraphModule, name: str) -> int:
                             remedy="a registered Transformer undoes what another one does")
 
 
-def _sweep(module: fx.GraphModule, name: str) -> int:
+def _sweep(module: fx.GraphModule, name: str, explanation: Explanation | None) -> int:
     editor = GraphEditor(module)
     fired, erased = 0, set()
+    context: dict[str, Any] = {"editor": editor}
+    if explanation is not None:
+        explanation.begin_sweep()
+        context["explanation"] = explanation
     for node in list(module.graph.nodes):
         if node in erased or node.op != "call_function":
             continue
         with editor.before(node):
-            replacement = apply_pass(name, node, editor=editor)
-        if replacement is not node:
+            replacement = apply_pass(name, node, **context)
+        changed = replacement is not node
+        if explanation is not None and _has_rule(node, name):
+            explanation.record(type(TRANSFORMERS.of_node(node)).__name__, node, changed)
+        if changed:
             erased |= editor.replace(node, replacement)
             fired += 1
     return fired
 
 
-def rewrite(module: fx.GraphModule) -> int:
+def _has_rule(node: fx.Node, name: str) -> bool:
+    """Whether the node's Transformer does something in the pass, now and then."""
+    return getattr(type(TRANSFORMERS.of_node(node)), name) is not getattr(Transformer, name)
+
+
+def rewrite(module: fx.GraphModule, explanation: Explanation | None = None) -> int:
     """Replace operators by equivalents that have an integer form; returns the number of firings."""
-    return transform_nodes(module, "rewrite")
+    return transform_nodes(module, "rewrite", explanation)
 
 
-def fuse_transpose(module: fx.GraphModule) -> int:
+def fuse_transpose(module: fx.GraphModule, explanation: Explanation | None = None) -> int:
     """Move transposes towards the outputs and merge them; returns the number of firings."""
-    return transform_nodes(module, "fuse_transpose")
+    return transform_nodes(module, "fuse_transpose", explanation)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections import defaultdict
 
+import torch
 from torch import fx
 
 from mrt_torch.errors import UnsupportedOperatorError
@@ -32,7 +33,8 @@ def _problems(module: fx.GraphModule) -> list[tuple[fx.Node, str]]:
             unknown[node.target].append(node)
             continue
         reason = apply_pass("validate", node, editor=editor)
-        if reason is None and len(shape_of(node)) > MOST_AXES:
+        single = isinstance(node.meta["val"], torch.Tensor)  # an operator of several outputs is none
+        if reason is None and single and len(shape_of(node)) > MOST_AXES:
             reason = f"it has {len(shape_of(node))} axes; the runtime takes {MOST_AXES} at most"
         if reason:
             reasons.append((node, f"{describe(node)}: {reason}"))

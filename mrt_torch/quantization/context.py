@@ -12,6 +12,7 @@ from mrt_torch.cvm import OPERATORS, Interval, analyse_node, bits_for, call_of
 from mrt_torch.errors import CalibrationError, InvalidArgumentError, PrecisionError
 from mrt_torch.graph.editor import GraphEditor, empty_graph_module, tensor_of
 from mrt_torch.graph.facts import describe, facts_of, set_facts, source_name
+from mrt_torch.quantization.discrete import is_discrete
 from mrt_torch.quantization.precision import get_bit, int_realize
 from mrt_torch.quantization.precision import scale as scale_of
 from mrt_torch.quantization.requantize import (
@@ -66,6 +67,7 @@ class QuantizationContext:
         self._values: dict[fx.Node, Quantized] = {}
         self._requantized: dict[tuple, Quantized] = {}
         self._single_constants: dict[int, fx.Node] = {}
+        self._tables: dict[bytes, fx.Node] = {}
 
     def set_value(self, float_node: fx.Node, quantized: Quantized) -> None:
         """Record the integers that hold a float node's value."""
@@ -86,11 +88,19 @@ class QuantizationContext:
     def threshold(self, float_node: fx.Node) -> float:
         """Calibrated threshold of an activation, or the one set for a parameter, else its largest magnitude.
 
+        Truth values and indices count with their proven range, of which calibration may have met zeros only; a
+        threshold more than twice the proven range, as of a mask that saturates, is that range.
+
         Raises:
             CalibrationError: the activation was not calibrated.
         """
-        if float_node.name in self._thresholds:
-            return self._thresholds[float_node.name]
+        known, calibrated = self._values.get(float_node), self._thresholds.get(float_node.name)
+        if known is not None:
+            proven = known.value_range.magnitude / known.scale
+            if is_discrete(float_node) or calibrated is not None and calibrated > 2 * proven > 0:
+                return proven
+        if calibrated is not None:
+            return calibrated
         if self.is_constant(float_node):
             return float(self.tensor(float_node).abs().max())
         raise CalibrationError("a node has no threshold", where=describe(float_node),
@@ -106,16 +116,16 @@ class QuantizationContext:
         row = OPERATORS[name]
         node = self.editor.call(row.target, *operands, **attributes)
         _, call = call_of(node)
-        if row.precision(call) > 32:
+        if max(row.precisions(call)) > 32:
             self.editor.graph.erase_node(node)
             nodes = operands[0] if row.takes_list else operands
             narrowed = [n if n is None else self.narrow(n, facts_of(n).value_range.precision) for n in nodes]
             node = self.editor.call(row.target, *([narrowed] if row.takes_list else narrowed), **attributes)
             _, call = call_of(node)
-            if row.precision(call) > 32:
+            if max(row.precisions(call)) > 32:
                 raise PrecisionError(
                     f"the result of {name} cannot be proven to fit 32 bits", where=describe(node),
-                    why=f"operands of {[o.precision for o in call.operands]} bits give {row.precision(call)}",
+                    why=f"operands of {[o.precision for o in call.operands]} bits give {max(row.precisions(call))}",
                     remedy="lower the operator's input precision, or split the reduction")
         analyse_node(node)
         return node
@@ -142,6 +152,13 @@ class QuantizationContext:
         if tuple(values.shape) == (1,):
             self._single_constants[int(values)] = node
         return node
+
+    def table(self, name: str, values: torch.Tensor) -> fx.Node:
+        """A parameter of shape (n, 1) for a lookup; equal tables are one parameter, under the first one's name."""
+        key = values.to(torch.int32).numpy().tobytes()
+        if key not in self._tables:
+            self._tables[key] = self.constant(name, values.reshape(-1, 1))
+        return self._tables[key]
 
     def number(self, value: int) -> fx.Node:
         """A parameter of shape (1,): the runtime has no scalar operands."""

@@ -40,7 +40,10 @@ def restore_node(op: fx.Node, context: QuantizationContext) -> Quantized:
         if context.is_constant(node):
             return context.editor.constant(source_name(node), tensor_of(context.module, node))
         integer, scale = context.value(node)
-        return context.editor.call(torch.ops.mrt.dequantize.default, integer, scale)
+        number, dtype = context.editor.call(torch.ops.mrt.dequantize.default, integer, scale), node.meta["val"].dtype
+        if dtype.is_floating_point:
+            return number
+        return context.editor.call(torch.ops.aten._to_copy.default, number, dtype=dtype)  # truth values and indices
 
     args, kwargs = fx.map_arg((op.args, op.kwargs), operand)
     result = context.editor.call(op.target, *args, **kwargs)

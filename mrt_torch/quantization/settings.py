@@ -9,11 +9,11 @@ from types import MappingProxyType
 
 from mrt_torch.errors import InvalidArgumentError
 
-# Bits to which an operator's inputs are requantized. Convolution and FullyConnected are bound to 8 by the runtime;
-# a table operator affords 12 (4095 entries), a sum 16, because nothing but 32 bits binds them.
+# Bits to which an operator's inputs are requantized. Convolution and FullyConnected are bound to 8 by the runtime; a
+# sum affords 16, because nothing but 32 bits binds it. Functions by table choose their own, see ``quantize_table``.
 DEFAULT_OPERATOR_PRECISIONS: Mapping[str, int] = MappingProxyType({
     "Convolution": 8, "FullyConnected": 8, "batch_dot": 8,
-    "sigmoid": 12, "tanh": 12, "exp": 12, "elu": 12, "softmax": 12, "sum": 16, "mean": 16,
+    "sum": 16, "mean": 16, "LayerNorm": 20, "L2Normalization": 20, "norm": 20, "broadcast_div": 16,
     "broadcast_add": 16, "broadcast_sub": 16, "elemwise_add": 16, "elemwise_sub": 16,
     "broadcast_mul": 16, "elemwise_mul": 16, "Concat": 16, "Embedding": 16, "slice_like": 16,
 })
@@ -27,7 +27,8 @@ class QuantizationSettings:
         input_precision: bits of the graph's inputs, 2 to 31 (8 where the model starts with a convolution is usual).
         output_precision: bits to which every output is requantized; None leaves outputs as they come.
         operator_precisions: bits of an operator's inputs by MXNet operator name; others keep their default.
-        softmax_lambd: the exponential's table covers logits down to ``-softmax_lambd`` below the largest.
+        softmax_lambd: the exponential's table covers logits down to ``-softmax_lambd`` below the largest, and
+            log(n / 64) more for axes of n > 64.
         shift_bits: bits above its target that a tensor keeps until it is multiplied; more is more accurate.
         restore: source names of nodes to keep in float, for debugging.
     """
@@ -58,6 +59,10 @@ class QuantizationSettings:
         """Bits to which the inputs of an operator are requantized; ``default`` where the table has none for it."""
         return self.operator_precisions.get(operator, DEFAULT_OPERATOR_PRECISIONS.get(operator, default))
 
+    def chosen_precision(self, operator: str, default: int | None = None) -> int | None:
+        """Bits that the user set for an operator; ``default`` where there are none."""
+        return self.operator_precisions.get(operator, default)
+
     def to_json(self) -> dict:
         """A JSON object that ``from_json`` reads back."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -84,9 +89,14 @@ def _table_operators() -> set[str]:
 
 
 def _widest_input(operator: str) -> int:
-    """The runtime multiplies 8 bits; a table of 16 bits has 65535 entries, and a sum leaves 24 bits room to grow."""
-    if operator in ("Convolution", "FullyConnected", "batch_dot"):
+    """The runtime multiplies 8 bits; a table of 16 bits has 65535 entries, and a sum leaves 24 bits room to grow.
+
+    A batch_dot cuts wider operands in two.
+    """
+    if operator in ("Convolution", "FullyConnected"):
         return 8
+    if operator == "batch_dot":
+        return 15
     return 16 if operator == "softmax" or operator in _table_operators() else 24
 
 

@@ -8,20 +8,20 @@ from torch import fx
 from bridges.mxnet.node_view import NodeView
 from bridges.mxnet.registry import register_converter
 from mrt_torch.graph.canonical_forms.activation import SELU_ALPHA, SELU_SCALE
+from mrt_torch.ops.activation_functions import softsign
 
 aten = torch.ops.aten
 
-_ACTIVATIONS = {"relu": aten.relu.default, "sigmoid": aten.sigmoid.default, "tanh": aten.tanh.default}
-_ACTIVATION_TYPES = ("relu", "sigmoid", "softrelu", "softsign", "tanh", "log_sigmoid", "mish")
+# MXNet's softrelu is log(1 + exp(x)) up to 20 and x beyond, as torch's softplus; log_sigmoid and mish came with 2.0.
+_ACTIVATIONS = {"relu": aten.relu.default, "sigmoid": aten.sigmoid.default, "tanh": aten.tanh.default,
+                "softrelu": aten.softplus.default, "softsign": softsign, "log_sigmoid": aten.log_sigmoid.default,
+                "mish": aten.mish.default}
 
 
 @register_converter("Activation")
 def convert_activation(view: NodeView) -> fx.Node:
-    """relu, sigmoid and tanh; softrelu and softsign are refused."""
-    kind = view.attributes.choice("act_type", _ACTIVATION_TYPES)
-    if kind not in _ACTIVATIONS:
-        raise view.unsupported(f"act_type is {kind}; relu, sigmoid and tanh are supported")
-    return view.call(_ACTIVATIONS[kind], view.inputs[0])
+    """One of seven functions."""
+    return view.call(_ACTIVATIONS[view.attributes.choice("act_type", tuple(_ACTIVATIONS))], view.inputs[0])
 
 
 @register_converter("relu")
@@ -42,10 +42,22 @@ def convert_tanh(view: NodeView) -> fx.Node:
     return view.call(aten.tanh.default, view.inputs[0])
 
 
-@register_converter("exp")
-def convert_exp(view: NodeView) -> fx.Node:
-    """The exponential."""
-    return view.call(aten.exp.default, view.inputs[0])
+@register_converter("softsign")
+def convert_softsign(view: NodeView) -> fx.Node:
+    """x / (1 + |x|)."""
+    return view.call(softsign, view.inputs[0])
+
+
+@register_converter("log_sigmoid")
+def convert_log_sigmoid(view: NodeView) -> fx.Node:
+    """log(1 / (1 + exp(-x)))."""
+    return view.call(aten.log_sigmoid.default, view.inputs[0])
+
+
+@register_converter("mish")
+def convert_mish(view: NodeView) -> fx.Node:
+    """x * tanh(log(1 + exp(x)))."""
+    return view.call(aten.mish.default, view.inputs[0])
 
 
 @register_converter("hard_sigmoid")
@@ -58,7 +70,7 @@ def convert_hard_sigmoid(view: NodeView) -> fx.Node:
 
 @register_converter("LeakyReLU", parameters=("gamma",))
 def convert_leaky_relu(view: NodeView) -> fx.Node:
-    """leaky, prelu, rrelu (in inference: the mean slope), elu and selu; gelu is refused.
+    """leaky, prelu, rrelu (in inference: the mean slope), elu, selu and gelu (by erf).
 
     prelu with one slope per channel is relu(x) - slope * relu(-x).
     """
@@ -76,7 +88,7 @@ def convert_leaky_relu(view: NodeView) -> fx.Node:
         return view.call(aten.elu.default, view.inputs[0], attributes.real("slope", 0.25), 1.0, 1.0)
     if kind == "selu":
         return view.call(aten.elu.default, view.inputs[0], SELU_ALPHA, SELU_SCALE, 1.0)
-    raise view.unsupported(f"act_type is {kind}; elu, leaky, prelu, rrelu and selu are supported")
+    return view.call(aten.gelu.default, view.inputs[0])
 
 
 def _convert_prelu(view: NodeView) -> fx.Node:

@@ -25,6 +25,46 @@ def infer_reshape(shape: Sequence[int], target: Sequence[int], reverse: bool) ->
     return tuple(_infer(list(shape), list(target)))
 
 
+def free_target(shape: Sequence[int], free: int | None, target: Sequence[int], reverse: bool) -> list[int]:
+    """The shape a Reshape gives, with -1 for the axis that follows the batch.
+
+    Where the target fits another batch too, that axis is the one that changes with it. Where it names the extents of
+    the example batch, as files that were saved for batch 1 do, it is the axis that begins where the batch began; so is
+    a leading batch axis that the target gives the very extent of the example.
+
+    Args:
+        shape: of the input.
+        free: the input's axis that follows the batch; None for none, which gives the plain shape.
+        target, reverse: as of `infer_reshape`.
+
+    Raises:
+        ValueError: the target does not fit the shape.
+    """
+    result = list(infer_reshape(shape, target, reverse))
+    if free is None or not result:
+        return result
+    start = math.prod(shape[:free])
+    beginnings = [axis for axis in range(len(result)) if math.prod(result[:axis]) == start]
+    passing = [axis for axis in range(len(result)) if math.prod(result[:axis + 1]) > start]
+    chosen = (beginnings or passing or [len(result) - 1])[0]
+    named = start == 1 and min(target) > -2 and not reverse and target[chosen] == shape[free]
+    changing = None if named else _changing_axis(shape, free, target, reverse, result)
+    chosen = chosen if changing is None else changing
+    return [-1 if axis == chosen else extent for axis, extent in enumerate(result)]
+
+
+def _changing_axis(shape: Sequence[int], free: int, target: Sequence[int], reverse: bool,
+                   result: Sequence[int]) -> int | None:
+    """The axis of the result that changes with the batch; None where none or several do."""
+    try:
+        doubled = [extent * (2 if axis == free else 1) for axis, extent in enumerate(shape)]
+        other = infer_reshape(doubled, target, reverse)
+    except ValueError:
+        return None
+    changed = [axis for axis, pair in enumerate(zip(result, other)) if pair[0] != pair[1]]
+    return changed[0] if len(changed) == 1 and len(other) == len(result) else None
+
+
 def _infer(shape: list[int], target: list[int]) -> list[int]:
     result: list[int] = []
     # MXNet puts what is left where -1 stands in the target, not in the result: they differ after -2 and -4.

@@ -40,13 +40,6 @@ def convert_div_scalar(view: NodeView) -> fx.Node:
     return view.call(aten.div.Scalar, view.inputs[0], number)
 
 
-@register_converter("_rdiv_scalar", "_RDivScalar")
-def convert_rdiv_scalar(view: NodeView) -> fx.Node:
-    """number / x, with the number as a constant tensor."""
-    number = view.constant(torch.full((1,) * len(view.shape()), _number(view), dtype=view.dtype), "scalar")
-    return view.call(aten.div.Tensor, number, view.inputs[0])
-
-
 @register_converter("_maximum_scalar", "_MaximumScalar")
 def convert_maximum_scalar(view: NodeView) -> fx.Node:
     """max(x, number)."""
@@ -57,17 +50,6 @@ def convert_maximum_scalar(view: NodeView) -> fx.Node:
 def convert_minimum_scalar(view: NodeView) -> fx.Node:
     """min(x, number)."""
     return view.call(aten.clamp.default, view.inputs[0], None, _number(view))
-
-
-@register_converter("_power_scalar", "_PowerScalar")
-def convert_power_scalar(view: NodeView) -> fx.Node:
-    """x ** 1 and x ** 2; other exponents are refused."""
-    exponent = _number(view)
-    if exponent == 1:
-        return view.inputs[0]
-    if exponent != 2:
-        raise view.unsupported(f"the exponent is {exponent}; 1 and 2 are supported")
-    return view.call(aten.mul.Tensor, view.inputs[0], view.inputs[0])
 
 
 @register_converter("clip")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import fx
 
-from bridges.mxnet.converters.reshape_target import infer_reshape
+from bridges.mxnet.converters.reshape_target import free_target
 from bridges.mxnet.node_view import NodeView
 from bridges.mxnet.registry import register_converter
+from mrt_torch.graph.free_axis import free_axis
 
 aten = torch.ops.aten
 
@@ -22,25 +23,19 @@ def convert_flatten(view: NodeView) -> fx.Node:
 
 @register_converter("Reshape", "reshape")
 def convert_reshape(view: NodeView) -> fx.Node:
-    """reshape, with the target's special numbers worked out and -1 on axis 0, which leaves the batch free."""
+    """reshape, with the target's special numbers worked out and -1 on the axis that follows the batch."""
     attributes = view.attributes
-    target, shape = attributes.integers("shape", ()), view.shape()
+    target, reverse = attributes.integers("shape", ()), attributes.boolean("reverse", False)
+    if not target:  # the name of MXNet 0.7 and older: 0 is inferred, and axis 0 is kept when ``keep_highest``
+        target = [-1 if dim == 0 else dim for dim in attributes.integers("target_shape")]
+        if attributes.boolean("keep_highest", False):
+            target[0:1] = [0]
+        reverse = False
     try:
-        if target:
-            result = infer_reshape(shape, target, attributes.boolean("reverse", False))
-        else:
-            result = _infer_deprecated(view)
+        result = free_target(view.shape(), free_axis(view.inputs[0]), target, reverse)
     except ValueError as error:
         raise view.invalid(str(error)) from error
-    return view.call(aten.reshape.default, view.inputs[0], [-1, *result[1:]])
-
-
-def _infer_deprecated(view: NodeView) -> tuple[int, ...]:
-    """``target_shape``, of MXNet 0.7 and older: 0 is inferred, and axis 0 is kept when ``keep_highest``."""
-    target = [-1 if dim == 0 else dim for dim in view.attributes.integers("target_shape")]
-    if view.attributes.boolean("keep_highest", False):
-        target[0:1] = [view.shape()[0]]
-    return infer_reshape(view.shape(), target, False)
+    return view.call(aten.reshape.default, view.inputs[0], result)
 
 
 @register_converter("transpose")
@@ -72,10 +67,12 @@ def convert_expand_dims(view: NodeView) -> fx.Node:
 
 @register_converter("squeeze")
 def convert_squeeze(view: NodeView) -> fx.Node:
-    """Without the axes of length 1 given as ``axis``; by default all but axis 0, which is the batch."""
+    """Without the axes of length 1 given as ``axis``; by default all but the batch."""
     shape, axes = view.shape(), view.attributes.optional_integers("axis")
     if axes is None:
-        axes = tuple(axis for axis in range(1, len(shape)) if shape[axis] == 1)
+        free = free_axis(view.inputs[0])
+        axes = tuple(axis for axis in range(len(shape)) if shape[axis] == 1 and axis != free)
+        axes = axes[1:] if len(axes) == len(shape) else axes  # MXNet keeps one axis
     axes = sorted({view.axis(axis) for axis in axes})
     if any(shape[axis] != 1 for axis in axes):
         raise view.invalid(f"axes {tuple(axes)} of the input shape {shape} are not all of length 1")
@@ -98,24 +95,29 @@ def convert_stack(view: NodeView) -> fx.Node:
     return view.call(aten.cat.default, parts, axis)
 
 
+_MODES = {"constant": "constant", "edge": "replicate", "reflect": "reflect"}
+
+
 @register_converter("Pad", "pad")
 def convert_pad(view: NodeView) -> fx.Node:
-    """A border of one number; the modes "edge" and "reflect" are refused, and a border of the batch."""
+    """A border of one number, of the edge, or of the mirrored inside."""
     attributes = view.attributes
-    mode = attributes.choice("mode", ("constant", "edge", "reflect"))
-    if mode != "constant":
-        raise view.unsupported(f"mode is {mode}; constant is supported")
+    mode = _MODES[attributes.choice("mode", tuple(_MODES))]
     widths, shape = attributes.integers("pad_width"), view.shape()
     if len(widths) != 2 * len(shape) or any(width < 0 for width in widths):
         raise view.invalid(f"pad_width is {widths}; the shape {shape} asks for {2 * len(shape)} numbers")
     pairs = list(zip(widths[::2], widths[1::2]))
-    if pairs[0] != (0, 0):
-        raise view.unsupported(f"pad_width {widths} pads the batch axis")
-    # torch lists the last axis first
-    padding = [width for pair in reversed(pairs[1:]) for width in pair]
-    while len(padding) > 2 and padding[-2:] == [0, 0]:
-        del padding[-2:]
-    if not any(padding):
+    if mode == "reflect" and any(width >= extent for pair, extent in zip(pairs, shape) for width in pair if width):
+        raise view.invalid(f"pad_width {widths} mirrors more than the shape {shape} has")
+    if not any(widths):
         return view.inputs[0]
-    number = attributes.real("constant_value", 0.0)
-    return view.call(aten.constant_pad_nd.default, view.inputs[0], padding, number)
+    # torch lists the last axis first
+    padding = [width for pair in reversed(pairs) for width in pair]
+    if mode != "constant" and (len(shape) < 3 or any(padding[-4:])):
+        raise view.invalid(f"pad_width {widths} pads the first two axes of {shape}, which mode {mode} leaves alone")
+    while padding[-2:] == [0, 0] and (mode == "constant" or len(padding) > 2 * len(shape) - 4):
+        del padding[-2:]
+    if mode == "constant":
+        number = attributes.real("constant_value", 0.0)
+        return view.call(aten.constant_pad_nd.default, view.inputs[0], padding, number)
+    return view.call(aten.pad.default, view.inputs[0], padding, mode)

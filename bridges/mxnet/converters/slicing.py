@@ -25,14 +25,19 @@ def convert_slice_axis(view: NodeView) -> fx.Node:
 
 @register_converter("slice", "crop")
 def convert_slice(view: NodeView) -> fx.Node:
-    """Elements begin to end (exclusive) of the first axes, every step-th; negative steps are refused."""
+    """Elements begin to end (exclusive) of the first axes, every step-th; a negative step runs backwards."""
     begins, ends = view.attributes.bounds("begin"), view.attributes.bounds("end")
     steps = view.attributes.bounds("step", ()) or (None,) * len(begins)
     if not len(begins) == len(ends) == len(steps) <= len(view.shape()):
         raise view.invalid(f"begin {begins}, end {ends}, step {steps} do not fit the shape {view.shape()}")
-    parts = [_part(view, axis, begin, end, 1 if step is None else step)
-             for axis, (begin, end, step) in enumerate(zip(begins, ends, steps))]
-    return _slice(view, parts)
+    parts, backwards = [], []
+    for axis, (begin, end, step) in enumerate(zip(begins, ends, steps)):
+        if step is not None and step < 0:
+            parts.append(_backwards_part(view, axis, begin, end, step))
+            backwards.append(axis)
+        else:
+            parts.append(_part(view, axis, begin, end, 1 if step is None else step))
+    return _slice(view, parts, backwards)
 
 
 @register_converter("SliceChannel", "split")
@@ -88,18 +93,19 @@ def _split(view: NodeView, axis: int, starts: Sequence[int], ends: Sequence[int]
     return outputs
 
 
-def _slice(view: NodeView, parts: list[Part]) -> fx.Node:
-    # A part that is the whole axis makes no node: on axis 0 it would fix the batch.
+def _slice(view: NodeView, parts: list[Part], backwards: Sequence[int] = ()) -> fx.Node:
+    # A part that is the whole axis makes no node: on the batch axis it would fix the batch.
     parts = [part for part in parts if part[1:] != (0, view.shape()[part[0]], 1)]
     data = view.inputs[0]
     for position, part in enumerate(parts, start=1):
-        data = (view.call if position == len(parts) else view.step)(aten.slice.Tensor, data, *part)
-    return data
+        last = position == len(parts) and not backwards
+        data = (view.call if last else view.step)(aten.slice.Tensor, data, *part)
+    return view.call(aten.flip.default, data, list(backwards)) if backwards else data
 
 
 def _part(view: NodeView, axis: int, begin: int | None, end: int | None, step: int) -> Part:
     if step < 1:
-        raise view.unsupported(f"the step of axis {axis} is {step}; positive steps are supported")
+        raise view.invalid(f"the step of axis {axis} is {step}")
     length = view.shape()[axis]
     begin, end = 0 if begin is None else begin, length if end is None else end
     begin, end = begin + length * (begin < 0), end + length * (end < 0)
@@ -109,3 +115,49 @@ def _part(view: NodeView, axis: int, begin: int | None, end: int | None, step: i
     if not 0 <= begin < end:
         raise view.invalid(f"begin {begin} and end {end} leave nothing of axis {axis} of length {length}")
     return axis, begin, end, step
+
+
+def _backwards_part(view: NodeView, axis: int, begin: int | None, end: int | None, step: int) -> Part:
+    """The elements of a backwards slice, forwards: from begin down to end, exclusive.
+
+    Negative numbers count from behind, also an end of -1; None is what lies before the first element.
+    """
+    length = view.shape()[axis]
+    begin = length - 1 if begin is None else min(begin + length * (begin < 0), length - 1)
+    end = -1 if end is None else end + length * (end < 0)
+    if not -1 <= end < begin < length:
+        raise view.invalid(f"begin {begin}, end {end} and step {step} leave nothing of axis {axis} of length {length}")
+    lowest = begin - (begin - end - 1) // -step * -step
+    return axis, lowest, begin + 1, -step
+
+
+@register_converter("Crop")
+def convert_crop(view: NodeView) -> fx.Node:
+    """Height and width cut to those of a second input, or to ``h_w``, at ``offset`` or in the middle."""
+    attributes = view.attributes
+    view.expect_inputs(1, 2)
+    if len(view.shape()) != 4:
+        raise view.invalid(f"its input has the shape {view.shape()}; 4 axes are expected")
+    size = view.shape(1)[2:] if len(view.inputs) == 2 else attributes.integers("h_w", (0, 0))
+    offset, room = attributes.integers("offset", (0, 0)), view.shape()[2:]
+    if attributes.boolean("center_crop", False):
+        offset = tuple((extent - wanted) // 2 for extent, wanted in zip(room, size))
+    if len(size) != 2 or len(offset) != 2 or any(
+            not (wanted > 0 and 0 <= begin <= extent - wanted) for begin, wanted, extent in zip(offset, size, room)):
+        raise view.invalid(f"{tuple(size)} at {tuple(offset)} is no part of {tuple(room)}")
+    return _slice(view, [(axis, begin, begin + wanted, 1)
+                         for axis, (begin, wanted) in enumerate(zip(offset, size), start=2)])
+
+
+@register_converter("slice_like")
+def convert_slice_like(view: NodeView) -> fx.Node:
+    """The beginning of the first input, as long on ``axes`` (all by default) as the second."""
+    view.expect_inputs(2)
+    rank, axes = len(view.shape()), view.attributes.integers("axes", ())
+    axes = sorted({view.axis(axis) for axis in axes})
+    shape, like = view.shape(), view.shape(1)
+    if not axes and len(like) != rank:
+        raise view.invalid(f"the inputs have shapes {shape} and {like}; without axes they need as many")
+    if any(axis >= len(like) or like[axis] > shape[axis] for axis in axes or range(rank)):
+        raise view.invalid(f"the shape {like} is longer than {shape} on one of the axes {axes or 'all'}")
+    return view.call(torch.ops.mrt.slice_like.default, *view.inputs, axes)

@@ -43,11 +43,15 @@ class FloatCall(NodeWriter):
     def output_shape(self) -> tuple[int, ...]:
         return shape_of(self.node)
 
-    def pair(self, name: str) -> tuple[int, int]:
-        """Height and width of a window, stride, padding or dilation; one number stands for both."""
+    def numbers(self, name: str, count: int) -> tuple[int, ...]:
+        """A window, stride, padding or dilation with one number for each axis; a single one stands for all."""
         value = self.arguments[name]
         values = tuple(value) if isinstance(value, (list, tuple)) else (value,)
-        return values * 2 if len(values) == 1 else values
+        return values * count if len(values) == 1 else values
+
+    def pair(self, name: str) -> tuple[int, int]:
+        """``numbers`` for height and width."""
+        return self.numbers(name, 2)
 
     def axis(self, name: str, extra: int = 0) -> int:
         """An axis counted from the front, among those of the first argument and ``extra`` new ones."""

@@ -65,6 +65,7 @@ ELEMENTWISE_WRITERS: Mapping[object, Callable[[FloatCall], Entry]] = {
     aten.add.Scalar: _with_number("_plus_scalar"), aten.sub.Scalar: _with_number("_minus_scalar"),
     aten.rsub.Scalar: _with_number("_rminus_scalar"), aten.mul.Scalar: _with_number("_mul_scalar"),
     aten.div.Scalar: _with_number("_div_scalar"), aten.clamp.default: write_clamp,
-    aten.amax.default: _reduction("max"), aten.mean.dim: _reduction("mean"),
+    aten.amax.default: _reduction("max"), aten.amin.default: _reduction("min"),
+    aten.prod.dim_int: _reduction("prod"), aten.mean.dim: _reduction("mean"),
     aten.sum.dim_IntList: _reduction("sum"),
 }

@@ -1,9 +1,8 @@
-"""Float layers as MXNet nodes: convolution, linear, normalisation, pooling, activation, softmax."""
+"""Float layers as MXNet nodes: convolution, linear, normalisation, activation, softmax."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,20 +10,44 @@ from torch import fx
 
 from bridges.mxnet.exporters.float_call import FloatCall
 from bridges.mxnet.symbol import Entry
-from mrt_torch.graph.editor import shape_of
+from mrt_torch.graph.editor import shape_of, tensor_of
 
 aten = torch.ops.aten
 
 
 def write_convolution(view: FloatCall) -> Entry:
-    """Convolution."""
-    view.require_rank(4)
-    view.require(not isinstance(view.arguments["padding"], str), f"padding is {view.arguments['padding']!r}")
+    """Convolution of two or three axes."""
     weight = shape_of(view.arguments["weight"])
-    return view.result("Convolution", *view.inputs, kernel=weight[2:], stride=view.pair("stride"),
-                       dilate=view.pair("dilation"), pad=view.pair("padding"), num_filter=weight[0],
-                       num_group=view.arguments["groups"], no_bias=view.arguments["bias"] is None,
-                       layout="NCHW")
+    spatial = len(weight) - 2
+    view.require_rank(spatial + 2)
+    view.require(not isinstance(view.arguments["padding"], str), f"padding is {view.arguments['padding']!r}")
+    return view.result("Convolution", *view.inputs, kernel=weight[2:], stride=view.numbers("stride", spatial),
+                       dilate=view.numbers("dilation", spatial), pad=view.numbers("padding", spatial),
+                       num_filter=weight[0], num_group=view.arguments["groups"],
+                       no_bias=view.arguments["bias"] is None, layout="NCHW" if spatial == 2 else "NCDHW")
+
+
+def write_deconvolution(view: FloatCall) -> Entry:
+    """Deconvolution; a kernel dilated along an axis with a stride is filled with zeros instead.
+
+    MXNet's own CPU kernel takes the wrong taps for such an axis, unlike the one of oneDNN.
+    """
+    view.require_rank(4)
+    data, node, *bias = view.inputs
+    weight, groups = shape_of(view.arguments["weight"]), view.arguments["groups"]
+    stride, extra, dilation = view.pair("stride"), view.pair("output_padding"), view.pair("dilation")
+    if any(step > 1 and spread > 1 for step, spread in zip(stride, dilation)):
+        source = view.arguments["weight"]
+        view.require(source.op == "get_attr", "its weight is computed, its kernel dilated and its stride above 1")
+        tensor = tensor_of(view.node.graph.owning_module, source)
+        filled = tensor.new_zeros(*weight[:2], *(d * (k - 1) + 1 for d, k in zip(dilation, weight[2:])))
+        filled[:, :, ::dilation[0], ::dilation[1]] = tensor
+        node, weight, dilation = view.constant("weight", filled.cpu().numpy()), tuple(filled.shape), (1, 1)
+    view.require(all(more < step for more, step in zip(extra, stride)),
+                 f"output_padding {extra} is not below the stride {stride}")
+    return view.result("Deconvolution", data, node, *bias, kernel=weight[2:], stride=stride, pad=view.pair("padding"),
+                       adj=extra, dilate=dilation, num_filter=weight[1] * groups, num_group=groups,
+                       no_bias=view.arguments["bias"] is None, layout="NCHW")
 
 
 def write_linear(view: FloatCall) -> Entry:
@@ -49,47 +72,6 @@ def write_batch_norm(view: FloatCall) -> Entry:
     return view.result("BatchNorm", *operands, *(view.entries[moment] for moment in moments),
                        eps=view.arguments["eps"], momentum=1 - view.arguments["momentum"], fix_gamma=False,
                        use_global_stats=True, axis=1)
-
-
-def _pool(view: FloatCall, kind: str, kernel: tuple[int, int], **attributes: object) -> Entry:
-    """Pooling; MXNet's ceil mode may make one window more than torch's on an axis, which is cut off."""
-    view.require_rank(4)
-    stride = view.pair("stride") if view.arguments["stride"] else kernel
-    padding, ceil = view.pair("padding"), view.arguments["ceil_mode"]
-    rooms = [extent + 2 * pad - window for extent, pad, window in zip(view.shape[2:], padding, kernel)]
-    wanted = view.output_shape[2:]
-    full = tuple(-(-room // step) + 1 for room, step in zip(rooms, stride))
-    valid = tuple(room // step + 1 for room, step in zip(rooms, stride))
-    ceil = ceil and wanted != valid
-    attributes = dict(attributes, kernel=kernel, stride=stride, pad=padding, pool_type=kind,
-                      pooling_convention="full" if ceil else "valid")
-    if not ceil or wanted == full:
-        return view.result("Pooling", *view.inputs, **attributes)
-    return view.result("slice", view.part("full", "Pooling", *view.inputs, **attributes),
-                       begin=(None,) * 4, end=(None, None, *wanted))
-
-
-def write_max_pool(view: FloatCall) -> Entry:
-    """Pooling of the type max."""
-    view.require(set(view.pair("dilation")) == {1}, f"dilation is {view.arguments['dilation']}")
-    return _pool(view, "max", view.pair("kernel_size"))
-
-
-def write_average_pool(view: FloatCall) -> Entry:
-    """Pooling of the type avg; with a divisor of its own, the sum divided by it."""
-    kernel, divisor = view.pair("kernel_size"), view.arguments["divisor_override"]
-    if divisor is None:
-        return _pool(view, "avg", kernel, count_include_pad=view.arguments["count_include_pad"])
-    total = _pool(replace(view, name=view.builder.unused_name(f"{view.name}_sum")), "sum", kernel)
-    return view.result("_div_scalar", total, scalar=float(divisor))
-
-
-def write_adaptive_average(view: FloatCall) -> Entry:
-    """Global Pooling for the size 1, adaptive pooling for others."""
-    view.require_rank(4)
-    if view.output_shape[2:] == (1, 1):
-        return view.result("Pooling", *view.inputs, kernel=(1, 1), global_pool=True, pool_type="avg")
-    return view.result("_contrib_AdaptiveAvgPooling2D", *view.inputs, output_size=view.output_shape[2:])
 
 
 def _activation(kind: str) -> Callable[[FloatCall], Entry]:
@@ -124,9 +106,9 @@ def write_softmax(view: FloatCall) -> Entry:
 
 
 LAYER_WRITERS: Mapping[object, Callable[[FloatCall], Entry]] = {
-    aten.conv2d.default: write_convolution, aten.linear.default: write_linear,
-    aten.batch_norm.default: write_batch_norm, aten.max_pool2d.default: write_max_pool,
-    aten.avg_pool2d.default: write_average_pool, aten.adaptive_avg_pool2d.default: write_adaptive_average,
+    aten.conv2d.default: write_convolution, aten.conv3d.default: write_convolution,
+    aten.conv_transpose2d.input: write_deconvolution, aten.linear.default: write_linear,
+    aten.batch_norm.default: write_batch_norm,
     aten.relu.default: _activation("relu"), aten.sigmoid.default: _activation("sigmoid"),
     aten.tanh.default: _activation("tanh"), aten.leaky_relu.default: write_leaky_relu,
     aten.elu.default: write_elu,

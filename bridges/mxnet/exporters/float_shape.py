@@ -1,25 +1,24 @@
-"""Float data movement as MXNet nodes: reshape, order of axes, slices, concatenation, padding."""
+"""Float changes of shape as MXNet nodes: reshape, order of axes, slices, concatenation, padding."""
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Mapping
 
 import torch
 
-from bridges.mxnet.exporters.float_call import FloatCall, bound_arguments
+from bridges.mxnet.exporters.float_call import FloatCall
 from bridges.mxnet.symbol import Entry
-from mrt_torch.graph.editor import shape_of
+from mrt_torch.graph.free_axis import free_shape
 
 aten = torch.ops.aten
 
 
 def write_flatten(view: FloatCall) -> Entry:
-    """Flatten of all axes but the batch; otherwise Reshape with -1 for the batch."""
+    """Flatten of all axes but the first; otherwise Reshape with -1 for the batch."""
     rank = len(view.shape)
     if rank > 1 and view.axis("start_dim") == 1 and view.axis("end_dim") == rank - 1:
         return view.result("Flatten", *view.inputs)
-    return view.result("Reshape", *view.inputs, shape=(-1, *view.output_shape[1:]))
+    return view.result("Reshape", *view.inputs, shape=tuple(free_shape(view.node)))
 
 
 def write_reshape(view: FloatCall) -> Entry:
@@ -66,27 +65,6 @@ def write_slice(view: FloatCall) -> Entry:
     return view.result("slice", *view.inputs, begin=(*begins, begin), end=(*ends, end), step=(*steps, step))
 
 
-def write_split(view: FloatCall) -> Entry:
-    """SliceChannel for equal sizes; for others the input itself, which `write_getitem` slices."""
-    sizes = view.arguments["split_sizes"]
-    if len(set(sizes)) > 1:
-        return view.inputs[0]
-    return view.result("SliceChannel", *view.inputs, num_outputs=len(sizes), axis=view.axis("dim"))
-
-
-def write_getitem(view: FloatCall) -> Entry:
-    """One part of a split."""
-    split, index = view.node.args
-    arguments = bound_arguments(split)
-    sizes, axis = arguments["split_sizes"], arguments["dim"] % len(shape_of(split.args[0]))
-    index %= len(sizes)
-    node, _ = view.entries[split]
-    if len(set(sizes)) == 1:
-        return node, index
-    begin = sum(sizes[:index])
-    return view.result("slice_axis", view.entries[split], axis=axis, begin=begin, end=begin + sizes[index])
-
-
 def write_pad(view: FloatCall) -> Entry:
     """Pad of the last axes of 4-D and 5-D tensors, which is all MXNet pads; otherwise Concat with constants.
 
@@ -128,7 +106,5 @@ SHAPE_WRITERS: Mapping[object, Callable[[FloatCall], Entry]] = {
     aten.squeeze.dims: write_squeeze,
     aten.cat.default: write_concatenate,
     aten.slice.Tensor: write_slice,
-    aten.split_with_sizes.default: write_split,
-    operator.getitem: write_getitem,
     aten.constant_pad_nd.default: write_pad,
 }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import fx
 
+from mrt_torch.graph.editor import shape_of
+from mrt_torch.graph.masking import softmax_of
 from mrt_torch.graph.source_call import Call, aten, canonical_form, rank_of
 
 # Klambauer et al., Self-Normalizing Neural Networks (2017), as torch and MXNet have them.
@@ -52,10 +54,24 @@ def clamp_by_tensors(call: Call) -> fx.Node:
 
 @canonical_form("threshold.default")
 def threshold(call: Call) -> fx.Node:
-    """x where x > threshold, else value: a relu when both are zero."""
-    if call["threshold"] == 0 and call["value"] == 0:
-        return call.emit(aten.relu.default, call["self"])
-    return call.keep()
+    """x where x > threshold, else value: a relu when both are zero, max(x, value) when they are equal."""
+    x, bound, value = call["self"], call["threshold"], call["value"]
+    if bound != value:
+        return call.emit(aten.threshold.default, x, bound, value)
+    return call.emit(aten.relu.default, x) if value == 0 else call.emit(aten.clamp.default, x, value, None)
+
+
+@canonical_form("hardshrink.default")
+def hardshrink(call: Call) -> fx.Node:
+    """x where |x| > lambd, else 0."""
+    return call.emit(aten.hardshrink.default, call["self"], call["lambd"])
+
+
+@canonical_form("softshrink.default")
+def softshrink(call: Call) -> fx.Node:
+    """x - min(max(x, -lambd), lambd)."""
+    bound = float(call["lambd"])
+    return call.emit(aten.sub.Tensor, call["self"], call.emit(aten.clamp.default, call["self"], -bound, bound))
 
 
 @canonical_form("leaky_relu.default")
@@ -74,36 +90,45 @@ def prelu(call: Call) -> fx.Node:
     return call.emit(aten.sub.Tensor, call.emit(aten.relu.default, x), call.emit(aten.mul.Tensor, negative, weight))
 
 
-def _hard_sigmoid(call: Call, x: fx.Node) -> fx.Node:
-    shifted = call.emit(aten.add.Scalar, x, 3.0)
-    return call.emit(aten.div.Scalar, call.emit(aten.clamp.default, shifted, 0.0, 6.0), 6.0)
+@canonical_form("rrelu.default")
+def rrelu(call: Call) -> fx.Node:
+    """In evaluation, x where positive and (lower + upper) / 2 * x elsewhere."""
+    if call["training"]:
+        return call.keep()
+    return call.emit(aten.leaky_relu.default, call["self"], (call["lower"] + call["upper"]) / 2)
 
 
 @canonical_form("hardsigmoid.default")
 def hardsigmoid(call: Call) -> fx.Node:
     """min(max(x + 3, 0), 6) / 6."""
-    return _hard_sigmoid(call, call["self"])
+    shifted = call.emit(aten.add.Scalar, call["self"], 3.0)
+    return call.emit(aten.div.Scalar, call.emit(aten.clamp.default, shifted, 0.0, 6.0), 6.0)
 
 
-@canonical_form("hardswish.default")
-def hardswish(call: Call) -> fx.Node:
-    """x * min(max(x + 3, 0), 6) / 6."""
-    return call.emit(aten.mul.Tensor, call["self"], _hard_sigmoid(call, call["self"]))
+@canonical_form("softplus.default")
+def softplus(call: Call) -> fx.Node:
+    """log(1 + exp(beta * x)) / beta, every argument given: beta, threshold."""
+    return call.emit(aten.softplus.default, call["self"], call["beta"], call["threshold"])
 
 
-@canonical_form("silu.default")
-def silu(call: Call) -> fx.Node:
-    """x * sigmoid(x)."""
-    return call.emit(aten.mul.Tensor, call["self"], call.emit(aten.sigmoid.default, call["self"]))
+@canonical_form("glu.default")
+def glu(call: Call) -> fx.Node:
+    """a * sigmoid(b) for the halves a and b of an axis."""
+    axis = call["dim"] % rank_of(call["self"])
+    half = shape_of(call["self"])[axis] // 2
+    if call.is_free_axis("self", axis):
+        return call.keep()
+    first, second = (call.emit(aten.slice.Tensor, call["self"], axis, start, start + half) for start in (0, half))
+    return call.emit(aten.mul.Tensor, first, call.emit(aten.sigmoid.default, second))
 
 
 @canonical_form("softmax.int", "_softmax.default")
 def softmax(call: Call) -> fx.Node:
-    """exp(x) / sum(exp(x)) along an axis, when the result keeps the input's dtype."""
+    """exp(x) / sum(exp(x)) along an axis, when the result keeps the input's dtype; masked where x was: ``masking``."""
     x = call["self"]
     if call.node.meta["val"].dtype != x.meta["val"].dtype:
         return call.keep()
-    return call.emit(aten.softmax.int, x, call["dim"] % max(rank_of(x), 1))
+    return softmax_of(call.emit, call.editor, x, call["dim"] % max(rank_of(x), 1))
 
 
 @canonical_form("elu.default")

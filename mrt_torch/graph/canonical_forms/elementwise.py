@@ -60,6 +60,8 @@ def _scalable(call: Call, alpha: Any, *operands: Any) -> bool:
 def add(call: Call) -> fx.Node:
     """x + alpha * y."""
     left, right, alpha = call["self"], call["other"], call["alpha"]
+    if call.node.meta["val"].dtype is torch.bool and isinstance(right, fx.Node):
+        return call.emit(aten.logical_or.default, left, right)  # the sum of truth values
     if not _scalable(call, alpha, left, right):
         return call.keep()
     number = _number(call, right, left)

@@ -21,9 +21,10 @@ def identity(call: Call) -> fx.Node:
 @canonical_form("to.dtype", "to.device", "to.dtype_layout", "to.other", "_to_copy.default", "type_as.default",
                 "_to_cpu.default")
 def conversion(call: Call) -> fx.Node:
-    """The input, when the dtype stays: on which device a graph runs is not the graph's affair."""
-    unchanged = call.node.meta["val"].dtype == call.args[0].meta["val"].dtype
-    return call.args[0] if unchanged else call.keep()
+    """The input, when the dtype stays, else a cast: on which device a graph runs is not the graph's affair."""
+    dtype = call.node.meta["val"].dtype
+    return call.args[0] if dtype == call.args[0].meta["val"].dtype \
+        else call.emit(aten._to_copy.default, call.args[0], dtype=dtype)
 
 
 @canonical_form(*DROPOUTS)

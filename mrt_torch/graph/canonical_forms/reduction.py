@@ -59,29 +59,43 @@ def largest_of_all(call: Call) -> fx.Node:
     return _reduce(call, aten.amax.default)
 
 
+def _with_index(call: Call, extreme: Any, place: Any) -> fx.Node | tuple:
+    x = call["self"]
+    if not rank_of(x):
+        return call.keep()
+    axes, keepdim = _axes(call, x, call["dim"]), call["keepdim"]
+    return (call.emit(extreme, x, axes, keepdim) if call.reads_part(0) or not call.reads_part(1) else None,
+            call.emit(place, x, axes[0], keepdim) if call.reads_part(1) else None)
+
+
 @canonical_form("max.dim")
 def largest_along_axis(call: Call) -> fx.Node | tuple:
-    """Largest element along an axis, when nothing reads its index."""
-    x = call["self"]
-    if call.reads_part(1) or not rank_of(x):
-        return call.keep()
-    return call.emit(aten.amax.default, x, _axes(call, x, call["dim"]), call["keepdim"]), None
-
-
-def _smallest(call: Call, x: fx.Node, dim: Any, keepdim: bool) -> fx.Node:
-    negated = call.emit(aten.amax.default, call.emit(aten.neg.default, x), _axes(call, x, dim), keepdim)
-    return call.emit(aten.neg.default, negated)
+    """Largest element along an axis, and the index of the first such, each where it is read."""
+    return _with_index(call, aten.amax.default, aten.argmax.default)
 
 
 @canonical_form("amin.default")
 def smallest(call: Call) -> fx.Node:
-    """-max(-x), exact."""
-    return _smallest(call, call["self"], call["dim"], call["keepdim"]) if rank_of(call["self"]) else call.keep()
+    """Smallest element over axes."""
+    return _reduce(call, aten.amin.default, call["dim"], call["keepdim"])
+
+
+@canonical_form("min.default")
+def smallest_of_all(call: Call) -> fx.Node:
+    """Smallest element."""
+    return _reduce(call, aten.amin.default)
 
 
 @canonical_form("min.dim")
 def smallest_along_axis(call: Call) -> fx.Node | tuple:
-    """Smallest element along an axis, when nothing reads its index."""
-    if call.reads_part(1) or not rank_of(call["self"]):
+    """Smallest element along an axis, and the index of the first such, each where it is read."""
+    return _with_index(call, aten.amin.default, aten.argmin.default)
+
+
+@canonical_form("prod.dim_int")
+def product(call: Call) -> fx.Node:
+    """Product over one axis."""
+    x = call["self"]
+    if call.node.meta["val"].dtype != x.meta["val"].dtype or not rank_of(x):
         return call.keep()
-    return _smallest(call, call["self"], call["dim"], call["keepdim"]), None
+    return call.emit(aten.prod.dim_int, x, call["dim"] % rank_of(x), call["keepdim"])

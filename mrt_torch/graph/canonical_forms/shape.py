@@ -85,13 +85,3 @@ def squeeze(call: Call) -> fx.Node:
 def unsqueeze(call: Call) -> fx.Node:
     """A new axis of extent 1."""
     return call.emit(aten.unsqueeze.default, call["self"], call["dim"] % (rank_of(call["self"]) + 1))
-
-
-@canonical_form("expand.default", "expand_as.default", "broadcast_to.default")
-def expand(call: Call) -> fx.Node:
-    """The input, when it has the shape already."""
-    before, after = call.source("self").meta["val"].shape, call.node.meta["val"].shape
-    same = len(before) == len(after) and all(is_free(a) == is_free(b) for a, b in zip(before, after, strict=True))
-    if same and call.batch.shape_of(call.source("self")) == call.shape():
-        return call["self"]
-    return call.keep()

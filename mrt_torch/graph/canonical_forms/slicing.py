@@ -101,9 +101,11 @@ def cat(call: Call) -> fx.Node:
     nodes = [node for node in call.args[0] if shape_of(node) != (0,)]
     axis = call["dim"] % rank_of(nodes[0])
     begin, end = 0, len(nodes)
-    while axis and begin < end - 1 and is_zeros(nodes[begin]):
+    fixed = not any(is_free(source.meta["val"].shape[axis]) for source in call.node.args[0]
+                    if len(source.meta["val"].shape) > axis)
+    while fixed and begin < end - 1 and is_zeros(call, nodes[begin]):
         begin += 1
-    while axis and end > begin + 1 and is_zeros(nodes[end - 1]):
+    while fixed and end > begin + 1 and is_zeros(call, nodes[end - 1]):
         end -= 1
     inner = nodes[begin] if end - begin == 1 else call.emit(aten.cat.default, nodes[begin:end], axis)
     before, after = (sum(shape_of(node)[axis] for node in side) for side in (nodes[:begin], nodes[end:]))
@@ -120,13 +122,31 @@ def stack(call: Call) -> fx.Node:
     return call.emit(aten.cat.default, [call.emit(aten.unsqueeze.default, node, axis) for node in call.args[0]], axis)
 
 
-@canonical_form("constant_pad_nd.default", "pad.default")
+@canonical_form("hstack.default", "dstack.default", "column_stack.default", "vstack.default", "row_stack.default")
+def stack_rows(call: Call) -> fx.Node:
+    """Tensors of axes enough are joined along the one the operator names; others stay."""
+    axis = {"vstack": 0, "row_stack": 0, "dstack": 2}.get(call.target._opname, 1)
+    if any(rank_of(node) < max(axis + 1, 2) for node in call.args[0]):
+        return call.keep()
+    return call.emit(aten.cat.default, list(call.args[0]), axis)
+
+
+MODES = {"reflection_pad1d": "reflect", "reflection_pad2d": "reflect", "reflection_pad3d": "reflect",
+         "replication_pad1d": "replicate", "replication_pad2d": "replicate", "replication_pad3d": "replicate",
+         "_pad_circular": "circular"}
+
+
+@canonical_form("constant_pad_nd.default", "pad.default", *(f"{name}.default" for name in MODES))
 def pad(call: Call) -> fx.Node:
-    """A constant around axes; other modes stay."""
-    amounts, value = list(call["pad"]), call["value"]
-    constant = str(call.target) == "aten.constant_pad_nd.default" or call["mode"] == "constant"
-    if not constant or not all(isinstance(amount, int) for amount in amounts):
+    """A constant around axes, or another border by its mode."""
+    name = call.target._opname
+    amounts = list(call["padding" if name.startswith("re") else "pad"])
+    if not all(isinstance(amount, int) for amount in amounts):
         return call.keep()
     if not any(amounts):
         return call["self"]
+    mode = MODES.get(name) or ("constant" if name == "constant_pad_nd" else call["mode"])
+    if mode != "constant":
+        return call.emit(aten.pad.default, call["self"], amounts, mode)
+    value = call["value"]
     return call.emit(aten.constant_pad_nd.default, call["self"], amounts, 0.0 if value is None else value)
