@@ -11,8 +11,20 @@ import pytest
 from bridges.cvm.runtime import LIBRARY_VARIABLE
 from bridges.mxnet.installation import import_mxnet
 from mrt_torch.errors import MissingDependencyError
+from tests.bridges.mxnet.parity_tally import TALLY
 
 _SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_addoption(parser):
+    parser.addoption("--parity-table", action="store_true", help="print the comparisons with MXNet by operator")
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if config.getoption("--parity-table"):
+        terminalreporter.section("comparisons with MXNet by operator")
+        for line in TALLY.lines():
+            terminalreporter.write_line(line)
 
 
 def pytest_collection_modifyitems(items):

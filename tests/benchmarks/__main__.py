@@ -9,7 +9,7 @@ import platform
 import torch
 from rich.console import Console
 
-NAMES = ("accuracy", "parity", "pipeline", "calibration", "readers", "mutations", "errors")
+NAMES = ("accuracy", "parity", "zoo", "pipeline", "prepare", "calibration", "readers", "mutations", "errors", "dialect")
 
 
 def main() -> None:

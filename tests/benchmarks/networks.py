@@ -58,7 +58,7 @@ def _from_torch(name: str, shape: tuple[int, ...]) -> Model:
     return Model.from_torch(_module(name), torch.zeros(2, *shape[1:]))
 
 
-def _gluon_stem(name: str, size: int) -> Path:
+def gluon_stem(name: str, size: int) -> Path:
     """Export a model-zoo network with seeded weights; the statistics of BatchNorm are those of one seeded batch."""
     from bridges.mxnet.installation import import_mxnet
     mx = import_mxnet()
@@ -94,7 +94,7 @@ def _gluon(name: str, size: int = 224) -> Network:
 
     def stem() -> Path:
         if name not in stems:
-            stems[name] = _gluon_stem(name, size)
+            stems[name] = gluon_stem(name, size)
         return stems[name]
     pictures = datasets.imagenet_unlabelled if size == 224 else partial(datasets.imagenet_enlarged, size)
     return Network(f"gluon {name}", lambda: _from_symbol(stem()), (1, 3, size, size), pictures, stem)

@@ -72,7 +72,7 @@ VARIANTS = {
 }
 
 
-MAY_BE_REFUSED = {"gelu", "choice", "matrix product"}
+MAY_BE_REFUSED = {"choice", "matrix product"}
 
 
 @pytest.mark.parametrize("name", VARIANTS)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 
@@ -15,20 +13,22 @@ from tests.bridges.mxnet.oracle import random_arrays, run_mxnet
 from tests.end_to_end.following import check_deployed, check_mxnet, check_values, follow
 
 aten = torch.ops.aten
-OPERATOR = "_contrib_div_sqrt_dim"
+OPERATOR = "_contrib_quadratic"
 
 
 def register():
-    """As a user writes it: x / sqrt(length of the last axis)."""
+    """As a user writes it: a * x * x + b * x + c."""
     @register_converter(OPERATOR)
-    def convert_div_sqrt_dim(view):
+    def convert_quadratic(view):
         view.expect_inputs(1)
-        return view.call(aten.div.Scalar, view.inputs[0], math.sqrt(view.shape()[-1]))
+        x, (a, b, c) = view.inputs[0], (view.attributes.real(name, 0.0) for name in "abc")
+        square = view.step(aten.mul.Scalar, view.step(aten.mul.Tensor, x, x), a)
+        return view.call(aten.add.Scalar, view.step(aten.add.Tensor, square, view.step(aten.mul.Scalar, x, b)), c)
 
 
 def test_a_converter_of_the_user(mxnet, tmp_path):
-    symbol = mxnet.sym.relu(mxnet.sym.contrib.div_sqrt_dim(mxnet.sym.FullyConnected(
-        mxnet.sym.var("data"), num_hidden=6, name="f"), name="scaled"))
+    symbol = mxnet.sym.relu(mxnet.sym.contrib.quadratic(mxnet.sym.FullyConnected(
+        mxnet.sym.var("data"), num_hidden=6, name="f"), a=0.5, b=2, c=1, name="scaled"))
     arrays = random_arrays(mxnet, symbol, {"data": (4, 5)}, seed=0)
     params = {name: array for name, array in arrays.items() if name != "data"}
     with pytest.raises(UnsupportedOperatorError, match=rf"{OPERATOR}: 1 node, first 'scaled'"):

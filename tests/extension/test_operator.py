@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -91,44 +93,36 @@ def test_its_saved_graph_is_refused_where_it_is_not(tmp_path):
 
 
 def test_a_function_by_table_is_a_name_and_a_formula(tmp_path):
-    """GELU, which the library refuses. Its input precision is a setting like those of the library."""
-    model, expected = load(nn.GELU())
-    with pytest.raises(UnsupportedOperatorError, match="aten.gelu.default"):
+    """sin(pi x) / (pi x), which the library refuses. Its input precision is a setting like those of the library."""
+    model, expected = load(torch.sinc)
+    with pytest.raises(UnsupportedOperatorError, match="aten.sinc.default"):
         model.prepare()
 
-    @register_pass("validate", "rewrite", "calculate_ops")
-    @register_transformer(aten.gelu.default)
-    class Gelu(Activation):
-        op_name = "gelu"
-        function = staticmethod(nn.functional.gelu)
+    @register_transformer(aten.sinc.default)
+    class Sinc(Activation):
+        op_name = "sinc"
+        function = staticmethod(torch.sinc)
 
     followed = follow(model, None, DATA, tmp_path)
     check_values(followed, expected)
     check_deployed(followed)
     assert followed.operators()[-2:] == ["broadcast_add", "cvm_lut"]
-    followed.mrt.set_op_input_prec("gelu", 6)
+    followed.mrt.set_op_input_prec("sinc", 6)
     (table,) = (b for name, b in followed.mrt.quantize().module.named_buffers() if name.endswith("_table"))
     assert table.shape == (2 ** 6 - 1, 1)
 
 
 def test_a_rewrite_into_operators_of_the_library(tmp_path):
-    """log(sigmoid(x)), of which the library has neither name nor logarithm: -softplus(-x), by table."""
+    """Radians in degrees: a factor."""
     @register_pass("validate", "fuse_transpose", "calculate_ops")
-    @register_transformer(aten.log_sigmoid.default)
-    class LogSigmoid(Transformer):
-        op_name = "log_sigmoid"
+    @register_transformer(aten.rad2deg.default)
+    class Degrees(Transformer):
+        op_name = "degrees"
 
         def rewrite(self, op, *, editor, **context):
-            negative = editor.call(aten.neg.default, op.args[0])
-            return editor.call(aten.neg.default, editor.call(aten.softplus.default, negative))
+            return editor.call(aten.mul.Scalar, op.args[0], 180 / math.pi)
 
-    @register_pass("validate", "rewrite", "calculate_ops")
-    @register_transformer(aten.softplus.default)
-    class Softplus(Activation):
-        op_name = "softrelu"
-        function = staticmethod(nn.functional.softplus)
-
-    model, expected = load(nn.LogSigmoid())
+    model, expected = load(torch.rad2deg)
     followed = follow(model, None, DATA, tmp_path)
     check_values(followed, expected)
     check_deployed(followed)
@@ -166,7 +160,7 @@ def test_a_canonical_form_of_the_capture(tmp_path):
 
 def test_registrations_were_undone():
     """The fixture uses the functions a user has for it: none of the operators above is known any more."""
-    for function, operator in ((squared_relu, "squared_relu"), (nn.GELU(), "gelu"), (nn.LogSigmoid(), "log_sigmoid"),
+    for function, operator in ((squared_relu, "squared_relu"), (torch.sinc, "sinc"), (torch.rad2deg, "rad2deg"),
                                (lambda x: torch.lerp(x, x.relu(), 0.25), "lerp")):
         with pytest.raises(UnsupportedOperatorError, match=operator):
             load(function)[0].prepare()

@@ -156,11 +156,11 @@ def test_prepare_again_with_another_batch():
 
 def test_a_failed_prepare_leaves_the_model_as_it_was():
     editor = GraphEditor(empty_graph_module())
-    editor.output([editor.call(torch.ops.aten.erf.default, editor.input("x", (1, 2)), name="strange")])
+    editor.output([editor.call(torch.ops.aten.erfinv.default, editor.input("x", (1, 2)), name="strange")])
     editor.module.recompile()
     model = Model(editor.module, Stage.SOURCE)
     before = model.module.code
-    with pytest.raises(UnsupportedOperatorError, match="erf"):
+    with pytest.raises(UnsupportedOperatorError, match="erfinv"):
         model.prepare()
     assert model.stage is Stage.SOURCE and not model.prepared and model.module.code == before
 

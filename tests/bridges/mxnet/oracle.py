@@ -8,6 +8,7 @@ import torch
 from bridges.mxnet.importer import import_symbol
 from bridges.mxnet.symbol_file import parse_symbol
 from mrt_torch.graph.facts import source_name
+from tests.bridges.mxnet.parity_tally import TALLY
 
 # Both sides compute in float32, but add up in another order: for hundreds of terms that is some 1e-6.
 TOLERANCE = 1e-5
@@ -47,19 +48,23 @@ def compare(mx, symbol, batches=(1, 3), tolerance=TOLERANCE, labels=(), **shapes
     for batch in batches:
         arrays = {**random_arrays(mx, symbol, at(batch), seed=batch), **params}
         expected = run_mxnet(mx, symbol, arrays)
-        check_close(module(*(torch.from_numpy(arrays[name]) for name in input_order(module))), expected,
-                    tolerance)
+        outputs = module(*(torch.from_numpy(arrays[name]) for name in input_order(module)))
+        TALLY.record(symbol.tojson(), check_close(outputs, expected, tolerance))
     return module
 
 
 def check_close(outputs, expected, tolerance=TOLERANCE):
-    """Same number, shapes and, relative to the largest magnitude, values."""
+    """Same number, shapes and, relative to the largest magnitude, values; returns the largest relative error."""
     assert len(outputs) == len(expected)
+    worst = 0.0
     for output, reference in zip(outputs, expected):
         assert tuple(output.shape) == reference.shape
         assert output.dtype == torch.float32
         largest = np.abs(reference).max()
-        assert np.abs(output.numpy() - reference).max() <= tolerance * largest + 1e-30
+        difference = np.abs(output.numpy() - reference).max()
+        assert difference <= tolerance * largest + 1e-30
+        worst = max(worst, float(difference / largest) if largest else 0.0)
+    return worst
 
 
 def input_order(module):

@@ -20,6 +20,7 @@ def read(kind, text, *arguments):
     ("real", "1e-05", 1e-5), ("real", "-.5", -0.5), ("real", "127.5", 127.5), ("real", "2.", 2.0),
     ("real", "1", 1.0),
     ("real", "0.5f", 0.5), ("real", "-inf", -math.inf), ("optional_real", "None", None),
+    ("reals", "(0.1, -2)", (0.1, -2.0)), ("reals", "0.5", (0.5,)), ("reals", "[1e-3,]", (1e-3,)), ("reals", "()", ()),
     ("boolean", "True", True), ("boolean", "true", True), ("boolean", "1", True), ("boolean", "False", False),
     ("boolean", "0", False), ("optional_boolean", "None", None), ("optional_boolean", "False", False),
     ("integers", "(3, 3)", (3, 3)), ("integers", "[1,2]", (1, 2)), ("integers", "(1,)", (1,)),
@@ -42,6 +43,7 @@ def test_accepted(kind, text, expected):
     ("integers", "(3.0,)"),
     ("integers", "None"), ("integers", "(None,)"), ("integers", "{1}"), ("integers", "(1]"),
     ("integers", "((1,))"),
+    ("reals", "(1, nan)"), ("reals", "1, 2"), ("reals", "None"), ("reals", "(1,,2)"),
     ("bounds", "(None,,)"), ("bounds", "(none,)"),
 ])
 def test_malformed_is_named(kind, text):

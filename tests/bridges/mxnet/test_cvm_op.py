@@ -85,6 +85,37 @@ def test_shapes_are_inferred(cvm_op, mxnet):
     assert symbol.infer_shape(data=(2, 5))[1] == [(2, 5)]
 
 
+def test_operators_on_detections(cvm_op, mxnet):
+    """Oracle: torch.ops.cvm; inputs are rounded, batches are any."""
+    generator = np.random.default_rng(2)
+    rows = np.concatenate([generator.integers(0, 3, (3, 9, 1)), generator.integers(0, 20, (3, 9, 5))], axis=2)
+    arguments = {"score_threshold": 4}
+    counts, kept = mxnet.nd.Custom(mxnet.nd.array(rows + 0.25, dtype="float64"), op_type="cvm_get_valid_counts",
+                                   **arguments)
+    expected = OPERATORS["get_valid_counts"].kernel(torch.tensor(rows), **arguments)
+    assert np.array_equal(counts.asnumpy(), expected[0].numpy()) and np.array_equal(kept.asnumpy(), expected[1].numpy())
+    options = {"iou_threshold": 20, "force_suppress": True, "top_k": 5, "max_output_size": 3}
+    result = custom(mxnet, "cvm_non_max_suppression", rows, [9, 0, 4], **options)
+    expected = OPERATORS["non_max_suppression"].kernel(torch.tensor(rows), torch.tensor([9, 0, 4]), **options)
+    assert np.array_equal(result, expected.numpy())
+
+
+def test_shapes_of_detections_are_inferred(cvm_op, mxnet):
+    data = mxnet.sym.var("data")
+    valid = mxnet.sym.Custom(data=data, op_type="cvm_get_valid_counts", score_threshold=0, name="valid")
+    kept = mxnet.sym.Custom(data=valid[1], valid_count=valid[0], op_type="cvm_non_max_suppression")
+    assert valid.infer_shape(data=(2, 7, 6))[1] == [(2,), (2, 7, 6)]
+    assert kept.infer_shape(data=(2, 7, 6))[1] == [(2, 7, 6)]
+
+
+def test_constructors_of_operators_on_detections(cvm_op):
+    """The runtime's defaults, and texts."""
+    assert cvm_op.ValidCountsProp().attributes == {"score_threshold": 0}
+    assert cvm_op.NonMaxSuppressionProp().attributes == OPERATORS["non_max_suppression"].read_attributes({})
+    assert cvm_op.NonMaxSuppressionProp("7", "True", "3", "4").attributes == {
+        "iou_threshold": 7, "force_suppress": True, "top_k": 3, "max_output_size": 4}
+
+
 def test_constructors(cvm_op):
     """The defaults and texts of the published interface."""
     for prop in (cvm_op.ClipProp, cvm_op.LeftShiftProp, cvm_op.RightShiftProp):

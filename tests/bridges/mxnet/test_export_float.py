@@ -16,10 +16,15 @@ from mrt_torch.errors import ExportError
 from mrt_torch.graph.editor import GraphEditor, empty_graph_module
 from mrt_torch.ops.registry import TRANSFORMERS
 from mrt_torch.passes.prepare import prepare
-from tests.bridges.mxnet.float_cases import CASES, FloatCase
+from tests.bridges.mxnet import float_cases
+from tests.bridges.mxnet.float_cases import FloatCase
+from tests.bridges.mxnet.float_function_cases import FUNCTION_CASES
+from tests.bridges.mxnet.float_logic_cases import LOGIC_CASES
+from tests.bridges.mxnet.float_normalization_cases import NORMALIZATION_CASES
 from tests.bridges.mxnet.oracle import TOLERANCE, check_close, targets
 
 aten = torch.ops.aten
+CASES = [*float_cases.CASES, *FUNCTION_CASES, *LOGIC_CASES, *NORMALIZATION_CASES]
 
 
 def write(module, folder):
@@ -140,14 +145,15 @@ def test_all_impossible_nodes_are_listed(tmp_path):
     """Oracle: one line for each bad node; no file appears."""
     editor = GraphEditor(empty_graph_module())
     data = editor.input("data", (2, 3, 8, 8))
-    pooled = editor.call(aten.max_pool2d.default, data, [2, 2], [2, 2], [0, 0], [2, 2], name="pool")
-    sines = editor.call(aten.sin.default, pooled, name="sine")
+    weight = editor.constant("weight", torch.ones(3, 3, 2, 2))
+    raised = editor.call(aten.conv_transpose2d.input, data, weight, None, [1, 1], [0, 0], [1, 1], 1, [2, 2], name="up")
+    sines = editor.call(aten.lgamma.default, raised, name="sine")
     total = editor.call(aten.sum.dim_IntList, sines, [0, 1, 2, 3], name="total")
-    editor.output([editor.call(aten.cosh.default, total, name="last")])
+    editor.output([editor.call(aten.digamma.default, total, name="last")])
     editor.module.recompile()
     with pytest.raises(ExportError) as caught:
         write(editor.module, tmp_path)
-    for text in ("4 nodes", "'pool'", "dilation", "'sine'", "no such operator", "'total'", "no axes",
+    for text in ("4 nodes", "'up'", "output_padding", "'sine'", "no such operator", "'total'", "no axes",
                  "'last'"):
         assert text in str(caught.value)
     assert not list(tmp_path.iterdir())

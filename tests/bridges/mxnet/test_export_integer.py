@@ -22,12 +22,18 @@ from mrt_torch.passes.quantize import quantize
 from mrt_torch.quantization.settings import QuantizationSettings
 from tests.bridges.cvm.graphs import integer_graph, integers, two_headed_graph
 from tests.bridges.cvm.operator_cases import CASES, OperatorCase
+from tests.mrt_torch.cvm.detection_graphs import detection_graph
 
 cvm = torch.ops.cvm
 WIDEST = 2 ** 31 - 1
 
 # Cases that the CVM runtime cannot run, but MXNet can, and extremes.
 MORE_CASES = [
+    OperatorCase("batch_dot", (2, 3, 7), (integers((2, 4, 7)),), {}),
+    OperatorCase("batch_dot", (1, 1, 3), (integers((1, 5, 3)),), {}),
+    OperatorCase("non_max_suppression", (3, 20, 6), (torch.tensor([20, 0, 7], dtype=torch.int32),),
+                 {"iou_threshold": "20", "top_k": "9", "max_output_size": "4"}, 4),
+    OperatorCase("max", (2, 3), (), {"axis": "()", "keepdims": "True"}, 2),
     OperatorCase("cvm_left_shift", (2, 30), (), {"precision": "20", "shift_bit": "9"}),
     OperatorCase("cvm_left_shift", (2, 30), (), {"precision": "32", "shift_bit": "24"}),
     OperatorCase("clip", (2, 30), (), {"a_min": "-16777217", "a_max": "2147483646"}, 32),
@@ -276,11 +282,49 @@ def test_dead_code_is_not_written(tmp_path):
 
 
 def test_unverified_graph_is_refused_and_nothing_written(tmp_path):
-    """A left shift is outside of what all runtimes compute; the reasons are those of verify."""
-    module = OperatorCase("cvm_left_shift", (4,), (), {"precision": "20", "shift_bit": "9"}).graph()
-    with pytest.raises(ExportError, match="cvm_left_shift"):
+    """The reasons are those of verify."""
+    module = OperatorCase("relu", (4,)).graph()
+    set_facts(output_nodes(module.graph)[0], precision=7)
+    with pytest.raises(ExportError, match="need 8 bits, recorded are 7"):
         export_integer(module, tmp_path / "m.json", tmp_path / "m.params")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_the_cvm_has_yet_to_expand_is_written(mxnet, tmp_path):
+    """A left shift and a batch of products, which MXNet has. Oracle: torch.ops.cvm."""
+    from bridges.mxnet.execute import run_symbol
+
+    def build(editor, data):
+        shifted = editor.call(cvm.cvm_left_shift.default, data, precision=12, shift_bit=3)
+        return [shifted, editor.call(cvm.batch_dot.default, data, data)]
+    module = integer_graph(build, (2, 3, 4))
+    paths = tmp_path / "m.json", tmp_path / "m.params"
+    export_integer(module, *paths)
+    data = integers((5, 3, 4))
+    assert_same(run_symbol(*paths, data), module(data))
+    assert_same(read(*paths)(data), module(data))
+
+
+def test_operators_of_two_outputs(mxnet, tmp_path):
+    """Both outputs are read, and are heads. Oracle: torch.ops.cvm."""
+    from bridges.mxnet.execute import run_symbol
+    module = detection_graph(batch=2)
+    paths = tmp_path / "m.json", tmp_path / "m.params"
+    export_integer(module, *paths)
+    back = read(*paths)
+    assert [facts_of(head).value_range for head in output_nodes(back.graph)] == [
+        facts_of(head).value_range for head in output_nodes(module.graph)]
+    data = integers((3, 5, 6))
+    assert_same(run_symbol(*paths, data), module(data))
+    assert_same(back(data), module(data))
+
+
+def test_the_batch_axis_is_kept(tmp_path):
+    module = two_headed_graph()
+    set_facts(input_nodes(module.graph)[0], batch_axis=2)
+    export_integer(module, tmp_path / "m.json", tmp_path / "m.params")
+    back = read(tmp_path / "m.json", tmp_path / "m.params")
+    assert facts_of(input_nodes(back.graph)[0]).batch_axis == 2
 
 
 def test_foreign_operators_are_listed(tmp_path):

@@ -68,6 +68,7 @@ def changed(symbol, operator, **changes):
     ("null", {"__shape__": None}),
     ("null", {"__value_range__": "(3, 2)"}),
     ("null", {"__scale__": "nan"}),
+    ("null", {"__batch_axis__": "7"}),
     ("null", {"__output_scales__": "(1.0, 2.0)"}),
     ("null", {"__output_scales__": "(1.0, (2.0))"}),
 ])
@@ -138,9 +139,11 @@ def test_other_powers_are_no_bit_length():
 
 
 def test_second_outputs_are_refused():
-    symbol, params = exported("relu")
-    with pytest.raises(InvalidFileError, match="second output"):
-        import_integer(Symbol(symbol.nodes, ((1, 1),)), params)
+    """Of all operators get_valid_counts alone has two."""
+    for operator, output in (("relu", 1), ("get_valid_counts", 2)):
+        symbol, params = exported(operator)
+        with pytest.raises(InvalidFileError, match="another output"):
+            import_integer(Symbol(symbol.nodes, ((1, output),)), params)
 
 
 def test_shapes_that_contradict():

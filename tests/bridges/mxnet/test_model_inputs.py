@@ -64,7 +64,7 @@ def test_unknown_shape_names_the_input(declared):
 
 
 @pytest.mark.parametrize("given",
-                         [(), (1, 0), (1, -1), (1, 2.0), (-2, 3), "13", 13, (True, 3), {"data": None}])
+                         [(), (1, 0), (-1, -1), (1, 2.0), (-2, 3), "13", 13, (True, 3), {"data": None}])
 def test_malformed_shape(given):
     with pytest.raises(InvalidArgumentError):
         resolve_input_shapes(classifier(), PARAMS, given)

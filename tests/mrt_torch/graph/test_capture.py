@@ -13,8 +13,8 @@ from torch import nn
 from mrt_torch.errors import UnsupportedOperatorError
 from mrt_torch.graph.capture import capture
 from mrt_torch.graph.facts import describe, facts_of
+from mrt_torch.graph.free_axis import is_batch_free
 from mrt_torch.graph.runner import copy_graph_module
-from mrt_torch.graph.shapes import check_free_batch
 from mrt_torch.passes.prepare import prepare
 from tests.mrt_torch.graph.captured import (
     Function,
@@ -74,7 +74,7 @@ def resnet() -> nn.Module:
 def test_resnet(resnet):
     """In-place layers, a strided slice and padded channels; prepared, it differs by float32 rounding only."""
     graph = check(resnet, (3, 8, 8))
-    assert check_free_batch(graph)
+    assert is_batch_free(graph)
     prepared = prepare(graph)
     for batch in (1, 2, 5):
         assert_equal(prepared, resnet, inputs([(3, 8, 8)], batch), relative=1e-4)
@@ -247,7 +247,7 @@ def test_fixed_batch_made_free(batch, caplog):
     with caplog.at_level(logging.WARNING):
         graph = capture(module, torch.randn(batch, 3, 4))
     assert f"batch {batch} only" in caplog.text and "any batch" in caplog.text
-    assert check_free_batch(graph)
+    assert is_batch_free(graph)
     parts = [torch.randn(batch, 3, 4) for _ in range(3)]
     with torch.no_grad():
         assert torch.allclose(graph(torch.cat(parts))[0], torch.cat([module(part) for part in parts]), atol=1e-6)
@@ -288,7 +288,7 @@ def test_shared_model(name, shared_models):
     specification.loader.exec_module(architectures)
     module, size = architectures.load(name, str(shared_models)), SHARED[name]
     graph = check(module, (3, size, size))
-    assert check_free_batch(graph)
+    assert is_batch_free(graph)
     prepared = prepare(graph)
     for batch in (1, 2, 5):
         assert_equal(prepared, module, inputs([(3, size, size)], batch), relative=1e-4)

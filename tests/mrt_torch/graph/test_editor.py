@@ -176,7 +176,7 @@ def test_the_one_name_python_never_binds(editor):
     assert editor.module(torch.ones(1))[0] == 1
 
 
-@pytest.mark.parametrize("shape", [(1, 2**63 - 1), (2**32, 2**32), (2**64,), (-1,)])
+@pytest.mark.parametrize("shape", [(1, 2**63 - 1), (2**32, 2**32), (2**64,), (-2,), (-1, -1)])
 def test_an_input_no_tensor_can_have(editor, shape):
     """Oracle: torch refuses the shape, with errors of several kinds."""
     with pytest.raises(InvalidGraphError, match="input 'data'"):

@@ -9,8 +9,8 @@ import torch
 
 from mrt_torch.errors import InvalidGraphError
 from mrt_torch.graph.editor import GraphEditor, empty_graph_module, shape_of
+from mrt_torch.graph.free_axis import is_batch_free
 from mrt_torch.graph.shapes import (
-    check_free_batch,
     propagate,
     refresh_values,
     set_input_shapes,
@@ -103,7 +103,7 @@ def test_propagate_refuses():
 
 
 def test_free_batch():
-    assert check_free_batch(build(*FREE)[0].module)
+    assert is_batch_free(build(*FREE)[0].module)
 
 
 NOT_FREE = {
@@ -118,8 +118,8 @@ NOT_FREE = {
 @pytest.mark.parametrize("name", NOT_FREE)
 def test_batch_that_is_not_free(name):
     """The graph refuses another batch, or its output does not have it on axis 0."""
-    assert not check_free_batch(build(*NOT_FREE[name])[0].module)
+    assert not is_batch_free(build(*NOT_FREE[name])[0].module)
 
 
 def test_no_batch_at_all():
-    assert not check_free_batch(build((aten.neg.default,), shape=())[0].module)
+    assert not is_batch_free(build((aten.neg.default,), shape=())[0].module)

@@ -15,6 +15,7 @@ from mrt_torch.calibration.calibrate import Calibrator
 from mrt_torch.cvm import verify
 from mrt_torch.graph.editor import GraphEditor, empty_graph_module, input_nodes, output_nodes, shape_of
 from mrt_torch.graph.facts import facts_of
+from mrt_torch.graph.free_axis import free_axis
 from mrt_torch.graph.runner import run_pass
 from mrt_torch.graph.stage import Stage, check_stage
 from mrt_torch.passes import fuse_transpose, prepare, prepare_for_compile, quantize, rewrite
@@ -87,10 +88,12 @@ class CheckedRun(fx.Interpreter):
 
     def run_node(self, node: fx.Node):
         result = super().run_node(node)
-        if node.op != "output":
+        if isinstance(result, torch.Tensor):  # of several outputs each is checked where it is read
             facts = facts_of(node)
             assert result.dtype == torch.int32, node
-            assert result.shape[1:] == node.meta["val"].shape[1:], node
+            free = free_axis(node)
+            assert all(axis == free or pair[0] == pair[1]
+                       for axis, pair in enumerate(zip(result.shape, shape_of(node), strict=True))), node
             assert facts.value_range.precision <= facts.precision <= 32, (node, facts)
             low, high = int(result.min()), int(result.max())
             assert facts.value_range.minimum <= low and high <= facts.value_range.maximum, (node, facts, low, high)

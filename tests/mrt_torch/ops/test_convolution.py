@@ -6,13 +6,24 @@ import pytest
 import torch
 from torch.nn.functional import conv2d
 
-from mrt_torch.errors import PrecisionError, UnsupportedOperatorError
+from mrt_torch.errors import UnsupportedOperatorError
 from mrt_torch.graph.editor import tensor_of
 from mrt_torch.ops import apply_pass
 from mrt_torch.ops.convolution import convolution_arguments
-from mrt_torch.passes import prepare, quantize
-from mrt_torch.quantization import QuantizationSettings
-from tests.mrt_torch.ops.graphs import assert_untouched, assert_within, aten, draw, graph, integer_model, relative_error
+from mrt_torch.ops.explanation import Explanation
+from mrt_torch.passes import prepare, rewrite
+from tests.mrt_torch.ops.graphs import (
+    assert_same_values,
+    assert_untouched,
+    assert_within,
+    aten,
+    draw,
+    graph,
+    integer_model,
+    operators,
+    relative_error,
+    rewritten,
+)
 
 # input shape, weight shape, bias, stride, padding, dilation, groups
 VARIANTS = [
@@ -130,20 +141,97 @@ def test_all_zero():
     assert not model.integers(x)[0].any()
 
 
-@pytest.mark.parametrize("channels, has_bias, fits", [(32767, True, True), (32768, False, True), (32768, True, False)])
-def test_the_longest_reduction(channels, has_bias, fits):
-    """MRT defect 10: an overflow is refused. cvm-format 2: 8 + 8 + bit_length(K) bits, and one for a bias, up to 32."""
+@pytest.mark.parametrize("channels, has_bias, parts", [(32767, True, 1), (32768, True, 1), (65535, False, 1),
+                                                       (65536, False, 2), (66500, True, 2)])
+def test_long_reductions_are_cut(channels, has_bias, parts):
+    """MRT defect 10: 8 + 8 + bit_length(K) bits, and one for a bias, are 32 at most. Oracle: K * 127 * 127 + bias."""
     x = torch.full((1, channels, 1, 1), 0.5, dtype=torch.float64)
     weight = torch.ones(1, channels, 1, 1, dtype=torch.float64)
     bias = torch.ones(1, dtype=torch.float64) if has_bias else None
-    module = convolution(x.shape, weight, bias)
-    if fits:
-        assert integer_model(module, x).integers(x)[0].item() == channels * 127 * 127 + 254 * 127 * has_bias
-        return
-    prepared = prepare(module)
-    thresholds = {n.name: 1.0 for n in prepared.graph.nodes}
-    with pytest.raises(PrecisionError, match="conv2d cannot be proven to fit 32 bits"):
-        quantize(prepared, thresholds, QuantizationSettings())
+    model = integer_model(convolution(x.shape, weight, bias), x)
+    assert operators(model.module).count("conv2d") == parts
+    assert model.integers(x)[0].item() == channels * 127 * 127 + 254 * 127 * has_bias
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_parts_of_a_long_reduction_add_up(groups):
+    """With a kernel, stride, padding and groups. Oracle: the same integers convolved in float64, exact below 2**53."""
+    channels = 7400 * groups
+    weight, bias = draw(2 * groups, 7400, 3, 3, seed=1), draw(2 * groups, seed=2)
+    arguments, x = ([2, 1], [1, 1], [1, 1], groups), draw(2, channels, 4, 3)
+    model = integer_model(convolution(x.shape, weight, bias, *arguments), x)
+    assert operators(model.module).count("conv2d") == 2
+    integers = (weight * 127 / weight.abs().max()).round()
+    expected = conv2d(model.input_integers(x).to(torch.float64), integers, (bias * model.scales[0]).round(), *arguments)
+    assert torch.equal(model.integers(x)[0].to(torch.float64), expected)
+
+
+@pytest.mark.parametrize("channels", [70000, 140000, 300000])
+def test_sums_beyond_31_bits_take_coarser_weights(channels):
+    """MRT defect 10. Oracle: float; the weights, all alike, are off by half a unit of at least 4 bits and a sign."""
+    x = torch.full((1, channels, 1, 1), 0.5, dtype=torch.float64)
+    weight, bias = torch.ones(1, channels, 1, 1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+    model = integer_model(convolution(x.shape, weight, bias), x)
+    assert model.integers(x)[0].item() < 2 ** 30
+    assert model(x).item() == pytest.approx(channels / 2 + 1, rel=0.5 / 15)
+
+
+def padded(amounts, value=0.0, row=False, reader=False):
+    """A convolution behind a padding, with another reader of it where asked."""
+    def build(editor, x):
+        border = editor.call(aten.constant_pad_nd.default, x, amounts, value)
+        data = editor.call(aten.unsqueeze.default, border, 2) if row else border
+        weight = editor.constant("w", draw(5, 3, 1 if row else 2, 3, seed=1))
+        result = editor.call(aten.conv2d.default, data, weight, editor.constant("b", draw(5, seed=2)), [1, 2],
+                             [0 if row else 1, 0])
+        return [result, border] if reader else result
+    return graph(build, (2, 3, 8) if row else (2, 3, 7, 8))
+
+
+@pytest.mark.parametrize("amounts, left, padding", [
+    ([2, 2, 1, 1], [], [2, 2]), ([2, 2], [], [1, 2]), ([0, 0, 3, 3], [], [4, 0]), ([1, 2, 2, 2], ["pad"], [3, 0]),
+    ([1, 1, 0, 2, 0, 0], ["pad"], [1, 1])])
+def test_a_border_of_zeros_is_taken_over(amounts, left, padding):
+    """Axis by axis, where it is as wide before as after. Oracle: the graph before; 1e-12 for the order of sums."""
+    module, x = padded(amounts), draw(2, 3, 7, 8)
+    after = rewritten(module)
+    assert operators(after) == ["constant_pad_nd"] * len(left) + ["conv2d"]
+    assert next(n for n in after.graph.nodes if n.target is aten.conv2d.default).args[4] == padding
+    assert_same_values(module, after, x)
+
+
+def test_a_border_is_taken_over_through_an_unsqueeze():
+    """As F.pad before a 1-D convolution. Oracle: the graph before."""
+    module = padded([2, 2], row=True)
+    after = rewritten(module)
+    assert operators(after) == ["unsqueeze", "conv2d"]
+    assert_same_values(module, after, draw(2, 3, 8))
+
+
+def test_a_border_that_others_read_is_kept_for_them():
+    module = padded([1, 1, 1, 1], reader=True)
+    after = rewritten(module)
+    assert operators(after) == ["conv2d", "constant_pad_nd"] or operators(after) == ["constant_pad_nd", "conv2d"]
+    assert_same_values(module, after, draw(2, 3, 7, 8))
+
+
+@pytest.mark.parametrize("amounts, value", [([1, 1], 0.5), ([1, 2], 0.0), ([-1, -1], 0.0), ([0, 0, 0, 0, 1, 1], 0.0)])
+def test_near_misses_keep_their_border(amounts, value):
+    """Not of zeros, wider on one side, cropping, or around the channels."""
+    if len(amounts) == 6:
+        def build(editor, x):
+            border = editor.call(aten.constant_pad_nd.default, x, amounts, value)
+            return editor.call(aten.conv2d.default, border, editor.constant("w", draw(5, 5, 2, 3)), None)
+        assert_untouched(graph(build, (2, 3, 7, 8)), draw(2, 3, 7, 8))
+    else:
+        assert_untouched(padded(amounts, value), draw(2, 3, 7, 8))
+
+
+def test_why_a_border_stays():
+    explanation = Explanation()
+    rewrite(padded([1, 2]), explanation)
+    (reason,) = explanation.declined["Convolution"].values()
+    assert reason == "the padding before it is not of zeros, or wider on one side"
 
 
 def test_one_weight_for_two_convolutions():
@@ -181,7 +269,11 @@ def test_refusals():
     def no_batch(editor, x):
         return editor.call(aten.conv2d.default, x, editor.constant("w", draw(2, 2, 1, 1)), None)
 
-    for build, shape, reason in ((computed_weight, (2, 2, 3, 3), "the weight is computed"),
+    def large_kernel(editor, x):
+        return editor.call(aten.conv2d.default, x, editor.constant("w", draw(1, 1, 257, 256)), None)
+
+    for build, shape, reason in ((large_kernel, (1, 1, 260, 256), "its kernel has 65792 elements"),
+                                 (computed_weight, (2, 2, 3, 3), "the weight is computed"),
                                  (computed_bias, (2, 2, 3, 3), "the bias is computed"),
                                  (no_batch, (2, 3, 3), "the input has 3 axes, expected 4")):
         with pytest.raises(UnsupportedOperatorError, match=reason):

@@ -7,6 +7,7 @@ import torch
 
 from mrt_torch.errors import PrecisionError, UnsupportedOperatorError
 from mrt_torch.ops import apply_pass
+from mrt_torch.ops.convolution import quantize_weight_and_bias
 from mrt_torch.passes import prepare
 from tests.mrt_torch.ops.graphs import (
     assert_same_values,
@@ -90,12 +91,51 @@ def test_weights_next_to_zero_keep_the_bias(magnitude):
     assert_within(model(x), bias.expand(2, 2), 5 * 2 ** -16 + 6 * magnitude)
 
 
-def test_refusals():
-    def computed(editor, x):
-        return editor.call(aten.linear.default, x, editor.call(aten.relu.default, x))
+@pytest.mark.parametrize("has_bias", [True, False])
+def test_a_computed_weight_makes_a_product_of_matrices(has_bias):
+    """The weight, and the bias, are slices of the data. Oracle: linear itself, 1e-12; the batch is not summed over."""
+    def build(editor, x):
+        weight = editor.call(aten.squeeze.dims, editor.call(aten.sum.dim_IntList, x, [0], True), [0])
+        bias = (editor.call(aten.sum.dim_IntList, weight, [1], False),) if has_bias else ()
+        return editor.call(aten.linear.default, x, weight, *bias)
+    module, x = graph(build, (2, 3, 6)), draw(2, 3, 6)
+    after = rewritten(module)
+    assert "bmm" in operators(after) and "linear" not in operators(after)
+    assert_same_values(module, after, x)
 
-    with pytest.raises(UnsupportedOperatorError, match="the weight or bias is computed"):
-        prepare(graph(computed, (4, 4)))
+
+def test_a_computed_bias_is_added():
+    """Oracle: linear itself, 1e-12."""
+    def build(editor, x):
+        bias = editor.call(aten.sum.dim_IntList, editor.call(aten.slice.Tensor, x, 1, 0, 5, 1), [0], False)
+        return editor.call(aten.linear.default, x, editor.constant("weight", draw(5, 6)), bias)
+    module = graph(build, (2, 6))
+    assert operators(rewritten(module)) == ["slice", "sum", "linear", "add"]
+    assert_same_values(module, rewritten(module), draw(2, 6))
+
+
+def test_a_sum_over_the_batch_is_refused():
+    def computed(editor, x):
+        columns = editor.call(aten.permute.default, x, [1, 0])
+        return editor.call(aten.linear.default, columns, columns)
+
+    with pytest.raises(UnsupportedOperatorError, match="it sums over the batch axis"):
+        prepare(graph(computed, (3, 4)))
+
+
+def test_the_batch_may_be_any_axis():
+    """(38, N) of word vectors: axis 1 is the batch. Oracle: the same products at another batch."""
+    weight = draw(5, 6)
+    module = graph(lambda editor, x: editor.call(aten.linear.default, x, editor.constant("w", weight)), (4, -1, 6))
+    after = rewritten(module)
+    for batch in (1, 3):
+        assert_same_values(module, after, draw(4, batch, 6))
+
+
+def test_the_documented_name():
+    """MRT's helper under its name."""
+    from mrt_torch.ops import _quantize_xwb
+    assert _quantize_xwb is quantize_weight_and_bias
 
 
 @pytest.mark.parametrize("has_bias", [True, False])

@@ -82,21 +82,6 @@ def test_near_misses_are_no_mean(arguments):
     assert_same_values(module, rewritten(module), X)
 
 
-@pytest.mark.parametrize("size, expected", [([1, 1], ["mean"]), ([2, 3], ["conv2d"]), ([6, 3], ["conv2d"]),
-                                            ([6, 9], []), ([1, 3], ["conv2d"])])
-def test_adaptive_average_pooling(size, expected):
-    """Oracle: torch's adaptive_avg_pool2d; 1e-12 for the order of sums."""
-    module, x = unary(aten.adaptive_avg_pool2d.default, size, shape=(2, 3, 6, 9)), draw(2, 3, 6, 9)
-    assert operators(rewritten(module)) == expected
-    assert_same_values(module, rewritten(module), x)
-
-
-@pytest.mark.parametrize("size", [[4, 3], [6, 2], [12, 9]])
-def test_unequal_adaptive_windows_are_refused(size):
-    with pytest.raises(UnsupportedOperatorError, match="windows of unequal size"):
-        prepare(unary(aten.adaptive_avg_pool2d.default, size, shape=(2, 3, 6, 9)))
-
-
 @pytest.mark.parametrize("arguments", [
     ([2, 2], [2, 2]), ([3, 3], [2, 2], [1, 1]), ([3, 3], [2, 2], [1, 1], True, False),
     ([3, 2], [2, 3], [1, 0], True, True), ([3, 3], [1, 1], [1, 1], False, False, 5)])
@@ -105,12 +90,6 @@ def test_quantized_average_pooling(arguments):
     half a unit of its 15 bits and of the 16 bits of the sums."""
     model = integer_model(unary(aten.avg_pool2d.default, *arguments, shape=X.shape), X)
     assert_within(model(X), aten.avg_pool2d.default(model.seen(X), *arguments), 2 ** -14)
-
-
-def test_quantized_global_average_pooling_is_exact():
-    """A sum whose scale is multiplied by the count: nothing is rounded but the division of floats."""
-    model = integer_model(unary(aten.adaptive_avg_pool2d.default, [1, 1], shape=X.shape), X)
-    assert torch.allclose(model(X), model.seen(X).mean((2, 3), keepdim=True), rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES[:8])
@@ -156,15 +135,50 @@ def test_negative_values_win_against_padding():
     assert (model(x) < 0).all()
 
 
+DILATED = [  # kernel, stride, padding, dilation
+    ([2, 2], [1, 1], [0, 0], [2, 2]), ([3, 3], [1, 1], [1, 1], [2, 3]), ([3, 2], [2, 3], [1, 1], [2, 4]),
+    ([3, 3], [2, 2], [0, 1], [1, 2]), ([2, 3], [2, 2], [1, 1], [3, 1]), ([1, 2], [1, 2], [0, 0], [5, 3])]
+
+
+@pytest.mark.parametrize("arguments", DILATED)
+@pytest.mark.parametrize("ceil_mode", [False, True])
+def test_dilated_max_pooling_is_exact(arguments, ceil_mode):
+    """As maxima of slices. Oracle: torch on the quantized input."""
+    for x in (X, -X.abs() - 0.1):
+        model = integer_model(unary(aten.max_pool2d.default, *arguments, ceil_mode, shape=X.shape), x)
+        assert torch.equal(model(x), aten.max_pool2d.default(model.seen(x), *arguments, ceil_mode))
+        assert "max_pool2d" not in operators(model.module)
+
+
+@settings(deadline=None, max_examples=30)
+@given(data=st.data())
+def test_any_dilated_max_pooling(data):
+    """Oracle: torch. What is refused has windows for which torch gives minus infinity."""
+    pair = lambda low, high: [data.draw(st.integers(low, high)) for _ in range(2)]  # noqa: E731
+    extents, kernel, stride, dilation = pair(2, 9), pair(1, 4), pair(1, 4), pair(1, 4)
+    padding = [data.draw(st.integers(0, k // 2)) for k in kernel]
+    arguments, x = (kernel, stride, padding, dilation, data.draw(st.booleans())), draw(2, 2, *extents)
+    try:
+        expected = aten.max_pool2d.default(x, *arguments)
+    except RuntimeError:  # torch finds the output too small
+        assume(False)
+    module = unary(aten.max_pool2d.default, *arguments, shape=x.shape)
+    if not bool(expected.isfinite().all()):
+        with pytest.raises(UnsupportedOperatorError, match="nothing but padding"):
+            prepare(module)
+        return
+    model = integer_model(module, x)
+    assert torch.equal(model(x), aten.max_pool2d.default(model.seen(x), *arguments))
+
+
 def test_max_pooling_is_not_rewritten():
     assert_untouched(unary(aten.max_pool2d.default, [2, 2], shape=X.shape), X)
 
 
 @pytest.mark.parametrize("target, arguments, shape, reason", [
-    (aten.max_pool2d.default, ([2, 2], [2, 2], [0, 0], [2, 2]), (2, 3, 7, 8), r"dilation \[2, 2\]: the runtime has no"),
+    (aten.max_pool2d.default, ([2, 2], [1, 1], [1, 1], [1, 3]), (2, 3, 7, 2), "reads nothing but padding"),
     (aten.max_pool2d.default, ([2, 2],), (3, 7, 8), "the input has 3 axes, expected 4"),
-    (aten.avg_pool2d.default, ([2, 2],), (3, 7, 8), "the input has 3 axes, expected 4"),
-    (aten.adaptive_avg_pool2d.default, ([1, 1],), (3, 7, 8), "the input has 3 axes, expected 4")])
+    (aten.avg_pool2d.default, ([2, 2],), (3, 7, 8), "the input has 3 axes, expected 4")])
 def test_refusals(target, arguments, shape, reason):
     with pytest.raises(UnsupportedOperatorError, match=reason):
         prepare(unary(target, *arguments, shape=shape))
@@ -172,8 +186,7 @@ def test_refusals(target, arguments, shape, reason):
 
 @pytest.mark.parametrize("target, arguments, expected", [
     (aten.max_pool2d.default, ([3, 2], [2, 2]), 2 * 3 * 3 * 4 * 6),
-    (aten.avg_pool2d.default, ([3, 2], [2, 2]), 2 * 3 * 3 * 4 * 7),
-    (aten.adaptive_avg_pool2d.default, ([1, 1],), 2 * 3 * 57)])
+    (aten.avg_pool2d.default, ([3, 2], [2, 2]), 2 * 3 * 3 * 4 * 7)])
 def test_operations(target, arguments, expected):
     """mrt-core 8: out * kernel elements, and one more for an average."""
     assert apply_pass("calculate_ops", node_of(unary(target, *arguments, shape=X.shape))) == expected

@@ -10,6 +10,7 @@ from mrt_torch.ops import apply_pass
 from mrt_torch.passes import prepare, quantize
 from mrt_torch.quantization import QuantizationSettings
 from tests.mrt_torch.ops.graphs import (
+    assert_same_values,
     assert_untouched,
     assert_within,
     aten,
@@ -17,6 +18,9 @@ from tests.mrt_torch.ops.graphs import (
     graph,
     integer_model,
     operators,
+    relative_error,
+    rewritten,
+    transposed,
     unary,
 )
 
@@ -132,3 +136,75 @@ def test_mean_feeds_a_product():
     mean = model.seen(x).mean((2, 3))
     bound = mean.abs().sum(1, keepdim=True) / 127 / 2 + 3 * 0.51 * float(mean.abs().max()) / 127 + 1e-3
     assert_within(model(x), mean @ weight.T, bound)
+
+
+@pytest.mark.parametrize("axes, keepdim", [([2, 3], True), ([1], False), ([-1], True)])
+def test_min_is_a_negated_max(axes, keepdim):
+    """The runtime has no min. Oracle: torch on the quantized input, exactly."""
+    module, x = unary(aten.amin.default, axes, keepdim), draw(2, 3, 4, 5)
+    assert operators(rewritten(module)) == ["neg", "amax", "neg"]
+    model = integer_model(module, x)
+    assert torch.equal(model(x), model.seen(x).amin(axes, keepdim))
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 7, 64])
+@pytest.mark.parametrize("keepdim", [False, True])
+def test_product(length, keepdim):
+    """A tree of products of 16 and 15 bits. Oracle: torch; 0.1 % for each level of the tree."""
+    module, x = unary(aten.prod.dim_int, 1, keepdim, shape=(2, length, 3)), draw(2, length, 3).abs() * 0.2 + 0.9
+    assert_same_values(module, rewritten(module), x)
+    model = integer_model(module, x, input_precision=16)
+    assert relative_error(model(x), module(x)[0]) < 0.001 * max(length.bit_length(), 1)
+
+
+def test_a_product_too_long_is_refused():
+    with pytest.raises(UnsupportedOperatorError, match="257 elements"):
+        prepare(unary(aten.prod.dim_int, 1, shape=(2, 257)))
+
+
+@pytest.mark.parametrize("target, arguments", [
+    (aten.sum.dim_IntList, ([1, 3], False)), (aten.mean.dim, ([2], True)), (aten.amax.default, ([1, 2, 3], False)),
+    (aten.amin.default, ([3], False)), (aten.prod.dim_int, (2, False))])
+@pytest.mark.parametrize("readers", [1, 2])
+def test_a_transpose_goes_behind_a_reduction(target, arguments, readers):
+    """With another reader it stays for that one, and the rule fires only where none is left behind the reduction.
+
+    Oracle: torch, exactly.
+    """
+    def build(e, x):
+        moved = e.call(aten.permute.default, x, [0, 3, 1, 2])
+        reduced = e.call(target, moved, *arguments)
+        return [reduced, e.call(aten.abs.default, moved)] if readers > 1 else reduced
+
+    module, x = graph(build, (2, 3, 4, 5)), draw(2, 3, 4, 5)
+    after = transposed(module)
+    assert_same_values(module, after, x, tolerance=1e-14)
+    names = operators(after)
+    # After [1, 3] and [1, 2, 3] of the moved axes, what is left stands in its old order.
+    none_left = arguments[0] in ([1, 3], [1, 2, 3])
+    if readers == 1:
+        assert ("permute" not in names) if none_left else names[-1] == "permute"
+    else:
+        assert names[0] == ("permute" if not none_left else names[0]) and names.count("permute") == 1
+
+
+def test_fuse_transpose_reduce_is_public():
+    """Its documented name."""
+    from mrt_torch.ops import fuse_transpose_reduce
+    module = graph(lambda e, x: e.call(aten.sum.dim_IntList, e.call(aten.permute.default, x, [0, 2, 1]), [1], True),
+                   (2, 3, 4))
+    node = next(n for n in module.graph.nodes if n.target is aten.sum.dim_IntList)
+    from mrt_torch.graph.editor import GraphEditor
+    with GraphEditor(module).before(node) as editor:
+        assert fuse_transpose_reduce(node, editor=editor).target is aten.permute.default
+
+
+def test_a_batch_on_another_axis():
+    """Marked by -1 on axis 1: axis 0 may be reduced, axis 1 may not. Oracle: torch at two batches."""
+    module = graph(lambda e, x: e.call(aten.sum.dim_IntList, x, [0, 2], False), (3, -1, 4))
+    prepared = prepare(module)
+    for batch in (1, 3):
+        x = draw(3, batch, 4)
+        assert_same_values(module, prepared, x)
+    with pytest.raises(UnsupportedOperatorError, match="the batch axis"):
+        prepare(graph(lambda e, x: e.call(aten.amax.default, x, [1], False), (3, -1, 4)))

@@ -1,15 +1,17 @@
-"""Slice, Concat and Pad against torch on the quantized input."""
+"""Slices, in either direction, and Concat against torch on the quantized input."""
 
 from __future__ import annotations
-
-import math
 
 import pytest
 import torch
 
 from mrt_torch.errors import UnsupportedOperatorError
+from mrt_torch.graph.editor import input_nodes
+from mrt_torch.graph.facts import set_facts
 from mrt_torch.ops import apply_pass
+from mrt_torch.ops.likeness import BROADCAST_LIKE
 from mrt_torch.passes import prepare, prepare_for_compile
+from tests.mrt_torch.ops.free_axis_models import check_exact
 from tests.mrt_torch.ops.graphs import (
     assert_same_values,
     assert_untouched,
@@ -103,53 +105,85 @@ def test_concat_along_the_batch_is_refused(axis):
         prepare(graph(lambda e, x: e.call(aten.cat.default, [x, x], axis), X.shape))
 
 
-PADS = [[1, 1], [0, 2], [1, 0, 2, 3], [0, 0, 0, 0, 1, 2], [1, 1, 1, 1, 0, 1], [-1, 0], [-1, -2, 1, -1], [2, -3, -2, 2],
-        [0, 0, 0, 0, -1, 1], [0, 0]]
+@pytest.mark.parametrize("shape, build", [
+    ((4, -1), lambda e, x: e.call(aten.slice.Tensor, x, 0, 1, 4, 2)),
+    ((4, -1), lambda e, x: e.call(aten.flip.default, x, [0])),
+    ((4, -1), lambda e, x: e.call(aten.cat.default, [x, e.call(aten.neg.default, x)], 0)),
+    ((4, 3, -1), lambda e, x: e.call(aten.flip.default, e.call(aten.slice.Tensor, x, 0, 1, 3, 1), [0, 1]))])
+def test_a_fixed_axis_before_the_batch(shape, build):
+    """Axis 0 is no batch here: the operators are exact along it. Oracle: the float graph on the quantized input."""
+    module = graph(build, shape)
+    check_exact(build, shape, lambda x: module(x)[0])
 
 
-@pytest.mark.parametrize("amounts", PADS)
-def test_padding_with_zero_is_exact(amounts):
-    """Oracle: torch's constant_pad_nd of the quantized input; negative amounts crop."""
-    model = integer_model(unary(aten.constant_pad_nd.default, amounts, 0.0, shape=X.shape), X)
-    for x in (X, draw(5, 3, 6, 5)):
-        assert torch.equal(model(x), aten.constant_pad_nd.default(model.seen(x), amounts, 0.0))
-
-
-@pytest.mark.parametrize("amounts", PADS)
-@pytest.mark.parametrize("value", [0.5, -0.3, 1e-3, -40.0, 1e6])
-def test_padding_with_a_number(amounts, value):
-    """mrt-core 8: the original did not scale the number. Bound: half a unit of 16 bits each for input and number."""
-    model = integer_model(unary(aten.constant_pad_nd.default, amounts, value, shape=X.shape), X)
-    expected = aten.constant_pad_nd.default(model.seen(X), amounts, value)
-    assert_within(model(X), expected, 1.1 * max(1, abs(value)) / 32767)
-
-
-def test_padding_zeros_with_a_number():
-    """Calibration saw zeros: the number decides the scale."""
-    zeros = torch.zeros(2, 3, dtype=torch.float64)
-    module = unary(aten.constant_pad_nd.default, [1, 1], 3e-3, shape=(2, 3))
-    assert_within(integer_model(module, zeros)(zeros), module(zeros)[0], 3e-3 * 2 ** -15)
-
-
-def test_default_value_is_zero():
-    model = integer_model(unary(aten.constant_pad_nd.default, [1, 1], shape=X.shape), X)
-    assert torch.equal(model(X), torch.nn.functional.pad(model.seen(X), (1, 1)))
-
-
-@pytest.mark.parametrize("amounts, value, reason", [
-    ([1, 1], math.inf, "it pads with inf"), ([1, 1], math.nan, "it pads with nan"),
-    ([0, 0] * 3 + [1, 0], 0.0, "it pads the batch axis"), ([-2, -3], 0.0, "it crops an axis .* completely"),
-    ([-5, 6], 0.0, "it crops an axis .* completely")])
-def test_pads_that_are_refused(amounts, value, reason):
-    module = unary(aten.constant_pad_nd.default, [1, 1], value, shape=X.shape)
-    node = next(n for n in module.graph.nodes if n.op == "call_function")
-    node.args = (node.args[0], amounts, value)
-    with pytest.raises(UnsupportedOperatorError, match=reason):
+@pytest.mark.parametrize("build, reason", [
+    (lambda e, x: e.call(aten.slice.Tensor, x, 1, 0, 1, 2), "cuts"),
+    (lambda e, x: e.call(aten.narrow.default, x, -1, 0, 2), "cuts"),
+    (lambda e, x: e.call(aten.cat.default, [x, x], 1), "joins along"),
+    (lambda e, x: e.call(aten.flip.default, x, [1]), "reverses")])
+def test_another_batch_axis_is_refused(build, reason):
+    module = graph(build, (4, 3))
+    set_facts(input_nodes(module.graph)[0], batch_axis=1)
+    with pytest.raises(UnsupportedOperatorError, match=f"it {reason} the batch axis"):
         prepare(module)
 
 
+@pytest.mark.parametrize("axes", [[1], [2, 3], [-1], [1, -1, 2]])
+def test_reversals_are_exact(axes):
+    """Oracle: torch's flip of the quantized input."""
+    model = integer_model(unary(aten.flip.default, axes, shape=X.shape), X)
+    assert operators(model.module) == ["strided_slice"]
+    for x in (X, draw(5, 3, 6, 5)):
+        assert torch.equal(model(x), model.seen(x).flip(axes))
+
+
+@pytest.mark.parametrize("axes, expected", [([], []), ([1], []), ([1, 2], [2]), ([-1, -2], [2, 3])])
+def test_single_axes_are_not_reversed(axes, expected):
+    module = unary(aten.flip.default, axes, shape=(2, 1, 4, 5))
+    after = rewritten(module)
+    assert [n.args[1] for n in after.graph.nodes if n.op == "call_function"] == ([expected] if expected else [])
+    assert_same_values(module, after, draw(3, 1, 4, 5), tolerance=0)
+
+
+def test_a_reversal_of_the_batch_is_refused():
+    with pytest.raises(UnsupportedOperatorError, match="it reverses the batch axis"):
+        prepare(unary(aten.flip.default, [0], shape=X.shape))
+
+
+@pytest.mark.parametrize("arguments", [(1, 0, 2), (2, -3, 2), (-1, 1, 4), (0, 0, 2)])
+def test_slice_axis_is_a_slice(arguments):
+    """Oracle: torch's narrow; the whole batch is no part of it."""
+    module = unary(aten.narrow.default, *arguments, shape=X.shape)
+    assert operators(prepare(module)) == ([] if arguments[0] == 0 else ["slice"])
+    assert_same_values(module, prepare(module), X, tolerance=0)
+
+
+@pytest.mark.parametrize("arguments, reason", [((0, 0, 1), "cuts the batch"), ((1, 1, 0), "takes nothing")])
+def test_slice_axes_that_are_refused(arguments, reason):
+    with pytest.raises(UnsupportedOperatorError, match=reason):
+        prepare(unary(aten.narrow.default, *arguments, shape=X.shape))
+
+
+def test_a_concat_of_one_is_its_input():
+    assert operators(rewritten(graph(lambda e, x: e.call(aten.cat.default, [x], 1), X.shape))) == []
+
+
+def test_a_concat_of_constants_and_activations():
+    """Bound: half a unit of 16 bits of the largest part, and the rounding of the fraction."""
+    before, after = draw(1, 1, 6, 5, magnitude=0.3), draw(1, 2, 6, 5, magnitude=2.0)
+
+    def build(e, x):
+        first, last = (e.call(BROADCAST_LIKE, e.constant("part", part), x, [0], [0]) for part in (before, after))
+        return e.call(aten.cat.default, [first, x, last], 1)
+
+    model = integer_model(graph(build, X.shape), X)
+    for x in (X, draw(5, 3, 6, 5)):
+        wide = [part.expand(len(x), -1, -1, -1) for part in (before, after)]
+        assert_within(model(x), torch.cat([wide[0], model.seen(x), wide[1]], 1), 2.1 / 32767)
+
+
 @pytest.mark.parametrize("target, arguments, expected", [
-    (aten.slice.Tensor, (2, 1, 4, 1), 2 * 3 * 3 * 5), (aten.constant_pad_nd.default, ([1, 1], 0.0), 2 * 3 * 6 * 7)])
+    (aten.slice.Tensor, (2, 1, 4, 1), 2 * 3 * 3 * 5), (aten.flip.default, ([1],), 2 * 3 * 6 * 5)])
 def test_operations(target, arguments, expected):
     """mrt-core 8: the output elements."""
     module = unary(target, *arguments, shape=X.shape)

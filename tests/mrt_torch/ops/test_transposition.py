@@ -1,4 +1,4 @@
-"""Transposes: merged, cancelled and moved towards the outputs, exactly."""
+"""Transposes: merged, cancelled and moved below operators of one tensor, exactly."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ import itertools
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from mrt_torch.graph.runner import run_pass
-from mrt_torch.graph.stage import Stage
-from mrt_torch.ops import apply_pass
-from mrt_torch.passes import fuse_transpose, prepare
+from mrt_torch.graph.editor import GraphEditor
+from mrt_torch.ops import Explanation, apply_pass, reverse_sequence
+from mrt_torch.passes import prepare
 from tests.mrt_torch.ops.graphs import (
     assert_same_values,
     aten,
@@ -20,36 +17,11 @@ from tests.mrt_torch.ops.graphs import (
     graph,
     integer_model,
     operators,
+    rewritten,
     transposed,
     unary,
 )
-
-PERMUTE = aten.permute.default
-X = draw(2, 3, 4, 5)
-LAST, FIRST = [0, 2, 3, 1], [0, 3, 1, 2]  # channels to the end, and back
-
-
-def permuted(module):
-    """Axes of the permute nodes that are left."""
-    return [list(n.args[1]) for n in module.graph.nodes if n.target is PERMUTE]
-
-
-def check(module, expected, *inputs):
-    """The operators left by fuse_transpose, exact values, and that a second run finds nothing to do."""
-    after = transposed(module)
-    assert operators(after) == expected
-    assert_same_values(module, after, *(inputs or (X,)), tolerance=1e-15)
-    assert run_pass(after, fuse_transpose, Stage.FLOAT).firings == 0
-    return after
-
-
-def chain(*steps, shape=(2, 3, 4, 5)):
-    """Graph of operators one after another; a step is a target with its arguments."""
-    def build(e, x):
-        for target, *arguments in steps:
-            x = e.call(target, x, *arguments)
-        return x
-    return graph(build, shape)
+from tests.mrt_torch.ops.transposed_graphs import BY_AXIS, ELEMENTWISE, FIRST, LAST, PERMUTE, X, chain, check, permuted
 
 
 @pytest.mark.parametrize("first, second", list(itertools.product([LAST, FIRST, [0, 1, 3, 2], [0, -1, 1, 2]], repeat=2)))
@@ -69,12 +41,6 @@ def test_three_transposes_merge_into_one():
     assert permuted(check(chain((PERMUTE, LAST), (PERMUTE, LAST), (PERMUTE, [0, 1, 3, 2])), ["permute"]))
 
 
-ELEMENTWISE = [(aten.relu.default,), (aten.leaky_relu.default, 0.1), (aten.clamp.default, -0.3, 0.5),
-               (aten.dropout.default, 0.5, False), (aten.sigmoid.default,), (aten.tanh.default,), (aten.exp.default,),
-               (aten.mul.Scalar, 3.0), (aten.add.Scalar, 3.0), (aten.sub.Scalar, 3.0), (aten.rsub.Scalar, 3.0),
-               (aten.div.Scalar, 3.0)]
-
-
 @pytest.mark.parametrize("step", ELEMENTWISE, ids=lambda step: step[0]._opname)
 def test_elementwise_operators_trade_places(step):
     """X -> Transpose -> f becomes X -> f -> Transpose, and then meets its inverse."""
@@ -87,12 +53,102 @@ def test_a_whole_tower_trades_places():
     check(chain((PERMUTE, LAST), *ELEMENTWISE[:3], (PERMUTE, FIRST)), ["relu", "leaky_relu", "clamp"])
 
 
-@pytest.mark.parametrize("step", [(aten.softmax.int, 1), (aten.flatten.using_ints, 1, 2),
-                                  (aten.slice.Tensor, 1, 0, 2, 1), (aten.max_pool2d.default, [2, 2]),
-                                  (aten.constant_pad_nd.default, [1, 1], 0.0)],
-                         ids=lambda step: step[0]._opname)
-def test_operators_with_axes_stay(step):
+@pytest.mark.parametrize("step", [(aten.flatten.using_ints, 1, 3), (aten.reshape.default, [-1, 4, 15]),
+                                  (aten.max_pool2d.default, [2, 2])], ids=lambda step: step[0]._opname)
+def test_operators_that_need_their_axes_stay(step):
+    """A reshape of axes that the transpose takes apart, and windows."""
     check(chain((PERMUTE, LAST), step), ["permute", step[0]._opname])
+
+
+@pytest.mark.parametrize("step", BY_AXIS, ids=lambda step: step[0]._opname)
+@pytest.mark.parametrize("axes", [LAST, FIRST, [0, 3, 2, 1]], ids=str)
+def test_operators_with_axes_trade_places(step, axes):
+    """The axis follows its extent."""
+    name = step[0]._opname
+    check(chain((PERMUTE, axes), step), [name, "permute"])
+    back = sorted(range(4), key=axes.__getitem__)
+    check(chain((PERMUTE, axes), step, (PERMUTE, back)), [name])
+
+
+def test_broadcast_to_trades_places():
+    check(chain((PERMUTE, LAST), (aten.expand.default, [-1, 7, 5, -1]), shape=(2, 3, 1, 5)), ["expand", "permute"],
+          draw(2, 3, 1, 5))
+
+
+RESHAPES = [(LAST, (aten.reshape.default, [-1, 20, 3]), "reshape"), (LAST, (aten.flatten.using_ints, 1, 2), "reshape"),
+            (LAST, (aten.unsqueeze.default, 2), "reshape"), (LAST, (aten.reshape.default, [-1, 2, 2, 5, 3]), "reshape"),
+            ([0, 1, 3, 2], (aten.reshape.default, [-1, 3, 20]), None),
+            ([0, 1, 3, 2], (aten.reshape.default, [-1, 5, 4]), "reshape"),
+            ([1, 0, 2, 3], (aten.reshape.default, [3, -1, 20]), "reshape"),
+            ([2, 3, 0, 1], (aten.reshape.default, [20, -1, 3]), "reshape")]
+
+
+@pytest.mark.parametrize("axes, step, operator", RESHAPES, ids=str)
+def test_reshapes_of_axes_that_stay_together_trade_places(axes, step, operator):
+    """Merged or split axes are neighbours before the transpose too. One that is not so stays."""
+    module = chain((PERMUTE, axes), step)
+    if operator is None:
+        check(module, ["permute", "reshape"])
+        return
+    after = check(module, [operator, "permute"])
+    for batch in (1, 3):
+        assert_same_values(module, after, draw(batch, 3, 4, 5), tolerance=0)
+
+
+@pytest.mark.parametrize("shape, axes", [((2, 3, 1, 1), LAST), ((2, 1, 4, 5), [0, 2, 1, 3]),
+                                         ((2, 1, 1, 7), [0, 3, 1, 2]), ((1, 3, 1, 4), [0, 2, 1, 3])], ids=str)
+def test_a_transpose_of_single_axes_is_a_reshape(shape, axes):
+    module = chain((PERMUTE, axes), shape=shape)
+    after = rewritten(module)
+    assert operators(after) == ["reshape"]
+    assert_same_values(module, after, draw(5, *shape[1:]), tolerance=0)
+
+
+def test_a_single_batch_is_no_single_axis():
+    """Near miss: with one sample the batch has extent 1, but it moves."""
+    module = chain((PERMUTE, [1, 0, 2]), shape=(1, 3, 4))
+    after = rewritten(module)
+    assert operators(after) == ["permute"]
+    assert_same_values(module, after, draw(5, 3, 4), tolerance=0)
+
+
+@pytest.mark.parametrize("first, second", [(1, 2), (-1, 0), (3, 3), (0, 1)])
+def test_swap_axis_is_a_transpose(first, second):
+    """Oracle: torch's transpose, also at another batch."""
+    module = chain((aten.transpose.int, first, second))
+    after = rewritten(module)
+    assert operators(after) == ([] if first == second else ["permute"])
+    assert_same_values(module, after, draw(5, 3, 4, 5), tolerance=0)
+
+
+def test_reverse_sequence_spares_other_readers():
+    """The document's example: A -> B -> C and A -> D -> E. B and A change places for C; D still reads A."""
+    def build(e, x):
+        a = e.call(aten.neg.default, x)
+        return (e.call(aten.abs.default, e.call(aten.relu.default, a)),
+                e.call(aten.exp.default, e.call(aten.tanh.default, a)))
+
+    module = graph(build, X.shape)
+    editor = GraphEditor(module)
+    before = module(X)
+    b = next(n for n in module.graph.nodes if n.target is aten.relu.default)
+    with editor.before(b):
+        editor.replace(b, reverse_sequence(b, editor=editor))
+    module.recompile()
+    # B before A: -relu(x) in C, while D and E see -x as before
+    assert torch.equal(module(X)[0], X.relu().neg().abs()) and torch.equal(module(X)[1], before[1])
+
+
+def test_reverse_sequence_takes_operators_of_one_tensor():
+    def build(e, x):
+        return e.call(aten.relu.default, e.call(aten.add.Tensor, x, e.constant("c", draw(5))))
+
+    module = graph(build, X.shape)
+    node = next(n for n in module.graph.nodes if n.target is aten.relu.default)
+    explanation = Explanation()
+    assert reverse_sequence(node, editor=GraphEditor(module), explanation=explanation) is node
+    explanation.record("Relu", node, False)
+    assert "one tensor each" in next(iter(explanation.declined["Relu"].values()))
 
 
 def test_a_transpose_with_two_readers_stays():
@@ -113,123 +169,12 @@ def test_merging_leaves_a_first_transpose_with_other_readers():
     """Its inverse reads the input; the other reader still reads the transpose."""
     def build(e, x):
         t = e.call(PERMUTE, x, LAST)
-        return e.call(PERMUTE, e.call(PERMUTE, t, FIRST), FIRST), e.call(aten.softmax.int, t, 1)
+        return e.call(PERMUTE, e.call(PERMUTE, t, FIRST), FIRST), e.call(aten.max_pool2d.default, t, [2, 2])
 
     module = graph(build, X.shape)
     after = transposed(module)
     assert_same_values(module, after, X, tolerance=0)
-    assert sorted(operators(after)) == ["permute", "permute", "softmax"]
-
-
-@pytest.mark.parametrize("target", [aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.maximum.default,
-                                    aten.minimum.default, aten.div.Tensor])
-def test_equal_transposes_sink_below_two_operands(target):
-    def build(e, x):
-        return e.call(target, e.call(PERMUTE, e.call(aten.exp.default, x), LAST), e.call(PERMUTE, x, LAST))
-
-    check(graph(build, X.shape), ["exp", target._opname, "permute"])
-
-
-def test_one_transpose_as_both_operands_sinks():
-    def build(e, x):
-        t = e.call(PERMUTE, x, LAST)
-        return e.call(aten.mul.Tensor, t, t)
-
-    check(graph(build, X.shape), ["mul", "permute"])
-
-
-def near_miss_axes(e, x):
-    return e.call(aten.add.Tensor, e.call(PERMUTE, e.call(aten.exp.default, x), LAST), e.call(PERMUTE, x, FIRST))
-
-
-def near_miss_one_operand(e, x):
-    return e.call(aten.add.Tensor, e.call(PERMUTE, e.call(aten.exp.default, x), LAST), x)
-
-
-def near_miss_reader(e, x):
-    t = e.call(PERMUTE, e.call(aten.exp.default, x), LAST)
-    return e.call(aten.add.Tensor, t, e.call(PERMUTE, x, LAST)), e.call(aten.softmax.int, t, 1)
-
-
-def near_miss_shapes(e, x):
-    return e.call(aten.add.Tensor, e.call(PERMUTE, x, LAST), e.call(PERMUTE, e.call(aten.mean.dim, x, [2], True), LAST))
-
-
-@pytest.mark.parametrize("build", [near_miss_axes, near_miss_one_operand, near_miss_reader, near_miss_shapes])
-def test_other_transposes_do_not_sink(build):
-    """Other axes, one operand only, another reader, broadcasting."""
-    x = draw(2, 3, 3, 3)
-    module = graph(build, x.shape)
-    after = transposed(module)
-    assert_same_values(module, after, x, tolerance=1e-15)
-    assert permuted(after) == permuted(module)
-    assert next(n for n in after.graph.nodes if n.target is aten.add.Tensor).args[0].target is PERMUTE
-
-
-@pytest.mark.parametrize("axis", [1, 2, 3, -1])
-def test_equal_transposes_sink_below_a_concat(axis):
-    """mrt-core 8: the concat is then along axes[dim]."""
-    def build(e, x):
-        parts = [e.call(PERMUTE, e.call(target, x), LAST) for target in (aten.exp.default, aten.tanh.default)]
-        return e.call(aten.cat.default, parts, axis)
-
-    after = check(graph(build, X.shape), ["exp", "tanh", "cat", "permute"])
-    concat = next(n for n in after.graph.nodes if n.target is aten.cat.default)
-    assert concat.args[1] == LAST[axis]
-
-
-@pytest.mark.parametrize("keepdim", [False, True])
-@pytest.mark.parametrize("axes", [[1], [2], [3], [1, 2], [2, 3], [1, 3], [-1], [1, 2, 3]])
-@pytest.mark.parametrize("target", [aten.sum.dim_IntList, aten.mean.dim, aten.amax.default])
-@pytest.mark.parametrize("permutation", [LAST, FIRST, [0, 3, 2, 1]])
-def test_reductions_trade_places(target, axes, keepdim, permutation):
-    """mrt-core 9.7: reduce the mapped axes, then transpose what is left. Sums in another order: 1e-15."""
-    module = chain((PERMUTE, permutation), (target, axes, keepdim))
-    after = transposed(module)
-    assert operators(after)[0] == target._opname
-    assert_same_values(module, after, X, tolerance=1e-14)
-    assert run_pass(after, fuse_transpose, Stage.FLOAT).firings == 0
-    if not keepdim and len(axes) > 1:
-        assert len(permuted(after)) <= 1
-
-
-def test_a_reduction_of_a_transpose_with_two_readers_stays():
-    def build(e, x):
-        t = e.call(PERMUTE, x, LAST)
-        return e.call(aten.sum.dim_IntList, t, [1], False), e.call(aten.softmax.int, t, 1)
-
-    check(graph(build, X.shape), ["permute", "sum", "softmax"])
-
-
-STEPS = st.sampled_from([*ELEMENTWISE[:5], (PERMUTE, LAST), (PERMUTE, FIRST), (PERMUTE, [0, 1, 3, 2]), "add", "cat",
-                         "sum", "fork"])
-
-
-@settings(deadline=None, max_examples=60)
-@given(steps=st.lists(STEPS, min_size=1, max_size=8))
-def test_any_graph_keeps_its_values_and_gets_no_more_transposes(steps):
-    """Oracle: the graph before. Sums in another order: 1e-12."""
-    def build(e, x):
-        outputs = []
-        for step in steps:
-            if step == "add":
-                x = e.call(aten.add.Tensor, x, e.call(aten.tanh.default, x))
-            elif step == "cat":
-                x = e.call(aten.cat.default, [x, x], 1)
-            elif step == "sum":
-                x = e.call(aten.sum.dim_IntList, x, [2], True)
-            elif step == "fork":
-                outputs.append(e.call(aten.relu.default, x))
-            else:
-                x = e.call(step[0], x, *step[1:])
-        return [x, *outputs]
-
-    x = draw(2, 2, 2, 3)
-    module = graph(build, x.shape)
-    after = transposed(module)
-    assert_same_values(module, after, x)
-    assert len(permuted(after)) <= len(permuted(module))
-    assert run_pass(after, fuse_transpose, Stage.FLOAT).firings == 0
+    assert sorted(operators(after)) == ["max_pool2d", "permute", "permute"]
 
 
 @pytest.mark.parametrize("axes", [LAST, FIRST, [0, 3, 2, 1], [0, -1, 1, 2]])

@@ -30,12 +30,15 @@ def norm(e, x, seed):
 UNARY = {"relu": (aten.relu.default,), "leaky": (aten.leaky_relu.default, 0.2), "clip": (aten.clamp.default, -0.4, 0.6),
          "sigmoid": (aten.sigmoid.default,), "tanh": (aten.tanh.default,), "neg": (aten.neg.default,),
          "abs": (aten.abs.default,), "double": (aten.mul.Scalar, -2.0), "plus": (aten.add.Scalar, 0.7),
-         "minus": (aten.rsub.Scalar, 0.1), "softmax": (aten.softmax.int, 1), "maximum": (aten.amax.default, [1], True),
+         "minus": (aten.rsub.Scalar, 0.1), "softmax": (aten.softmax.int, 1),
+         "logarithm": (aten.log_softmax.int, 1), "layer": (aten.layer_norm.default, [4], None, None, 1e-5),
+         "unit": (aten.rms_norm.default, [4], None, 1e-3), "least": (aten.amin.default, [1], True),
+         "maximum": (aten.amax.default, [1], True),
          "mean": (aten.mean.dim, [2, 3], True), "sum": (aten.sum.dim_IntList, [1], True),
          "average": (aten.avg_pool2d.default, [3, 3], [1, 1], [1, 1], False, False),
          "pool": (aten.max_pool2d.default, [3, 3], [1, 1], [1, 1])}
-BINARY = {"add": aten.add.Tensor, "sub": aten.sub.Tensor, "mul": aten.mul.Tensor, "max": aten.maximum.default,
-          "min": aten.minimum.default}
+BINARY = {"add": aten.add.Tensor, "sub": aten.sub.Tensor, "mul": aten.mul.Tensor, "div": aten.div.Tensor,
+          "max": aten.maximum.default, "min": aten.minimum.default}
 STEP = st.one_of(
     st.tuples(st.just("conv"), st.integers(0, 99), MAGNITUDES, st.sampled_from([1, 2, 4]), st.booleans()),
     st.tuples(st.just("norm"), st.integers(0, 99)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 import pytest
 import torch
 
@@ -79,3 +81,63 @@ def test_the_given_graph_keeps_its_operators():
     fused(module)
     assert module.code == before
     assert torch.equal(module.w, weight)
+
+
+@pytest.mark.parametrize("value", [torch.tensor([True, False]), torch.tensor([3, -2 ** 40]),
+                                   torch.tensor([1, 2], dtype=torch.int32)])
+def test_booleans_and_integers_are_folded(value):
+    """Masks and indices keep their dtype. Oracle: torch."""
+    module = graph(lambda e, x: e.call(aten.flip.default, e.constant("v", value), [0]), (1, 3))
+    result = fused(module).module
+    folded = tensor_of(result, output_nodes(result.graph)[0])
+    assert torch.equal(folded, value.flip(0)) and folded.dtype == value.dtype
+
+
+def test_comparisons_are_folded_to_booleans():
+    module = graph(lambda e, x: e.call(aten.gt.Scalar, e.constant("v", draw(3)), 0.0), (1, 3))
+    assert tensor_of(fused(module).module, output_nodes(fused(module).module.graph)[0]).dtype is torch.bool
+
+
+def test_what_is_made_like_an_input_follows_the_batch():
+    """zeros_like of an input is no constant: folded, it would fix the batch."""
+    module = graph(lambda e, x: e.call(aten.add.Tensor, x, e.call(aten.zeros_like.default, x)), (2, 3))
+    assert fused(module).firings == 0
+    assert_same_values(module, fused(module).module, draw(5, 3), tolerance=0)
+
+
+def test_one_output_of_several_is_folded():
+    def build(e, x):
+        parts = e.call(aten.meshgrid.indexing, [e.constant("a", draw(2)), e.constant("b", draw(3))], indexing="ij")
+        return e.call(aten.add.Tensor, x, e.call(operator.getitem, parts, 1))
+
+    module = graph(build, (2, 3))
+    assert operators(fused(module).module) == ["add"]
+    assert_same_values(module, fused(module).module, draw(2, 3), tolerance=0)
+
+
+def test_a_constant_that_would_blow_up_stays():
+    """Millions of elements made of three: left to the run time. Near miss: a few thousand are folded."""
+    def build(times):
+        return graph(lambda e, x: e.call(aten.repeat.default, e.constant("row", draw(1, 3)), [times, 1]), (1, 3))
+
+    assert (fused(build(2_000_000)).firings, fused(build(2_000)).firings) == (0, 1)
+
+
+def test_random_numbers_stay():
+    """Folded, they would be the same ever after."""
+    def build(e, x):
+        return e.call(aten.add.Tensor, x, e.call(aten.rand_like.default, e.constant("w", draw(3))))
+
+    module = graph(build, (2, 3))
+    assert fused(module).firings == 0
+
+
+def test_a_fixed_point_is_reached_at_once():
+    def build(e, x):
+        w = e.constant("w", draw(4, 3))
+        for _ in range(5):
+            w = e.call(aten.neg.default, e.call(aten.permute.default, w, [1, 0]))
+        return e.call(aten.add.Tensor, x, e.call(aten.sum.dim_IntList, w, [0], False))
+
+    first = fused(graph(build, (2, 4)))
+    assert first.firings == 11 and fused(first.module).firings == 0

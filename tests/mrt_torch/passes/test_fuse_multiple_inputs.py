@@ -65,14 +65,22 @@ def test_inputs_of_other_batches_are_refused():
         fused(graph(outputs, (2, 3), ()))
 
 
-def test_inputs_of_other_types_are_refused():
+@pytest.mark.parametrize("types, joined", [
+    ((torch.float32, torch.int64), torch.float32), ((torch.int64, torch.float32, torch.float64), torch.float64),
+    ((torch.int64, torch.int64), torch.int64), ((torch.bool, torch.int64), torch.int64),
+    ((torch.bool, torch.bool), torch.bool), ((torch.int32, torch.float16), torch.float16)], ids=str)
+def test_inputs_of_several_types(types, joined):
+    """Joined as the floats among them; each part has its own type again. Oracle: the graph of separate inputs."""
     editor = GraphEditor(empty_graph_module())
-    a, b = editor.input("a", (2, 3)), editor.input("b", (2, 3), torch.int64)
-    editor.output([editor.call(aten.add.Tensor, a, b)])
+    inputs = [editor.input(f"x{position}", (2, 3), dtype) for position, dtype in enumerate(types)]
+    editor.output([editor.call(aten._to_copy.default, node, dtype=torch.float64) for node in inputs])
     editor.module.recompile()
-    with pytest.raises(InvalidGraphError, match="share their type") as error:
-        fused(editor.module)
-    assert error.value.why == "saw ['torch.float32', 'torch.int64']"
+    arrays = [torch.tensor([[0, 1, 1], [1, 0, 0]]).to(dtype) for dtype in types]
+    expected = editor.module(*arrays)
+    module = fused(editor.module).module
+    assert next(iter(module.graph.nodes)).meta["val"].dtype == joined
+    seen = module(torch.cat([array.to(joined) for array in arrays], 1))
+    assert all(torch.equal(first, second) for first, second in zip(seen, expected, strict=True))
 
 
 @pytest.mark.parametrize("name", ["x", "data_1", "n0", "input"])

@@ -10,7 +10,8 @@ import torch
 from mrt_torch.errors import UnsupportedOperatorError
 from mrt_torch.graph.runner import run_pass
 from mrt_torch.graph.stage import Stage
-from mrt_torch.passes import fuse_multiple_outputs, prepare
+from mrt_torch.passes import fuse_multiple_outputs, prepare, unsupported
+from tests.mrt_torch.ops.free_axis_models import check_exact
 from tests.mrt_torch.ops.graphs import assert_same_values, assert_within, aten, draw, graph, integer_model, operators
 
 X = draw(2, 7, 6)
@@ -88,3 +89,42 @@ def test_a_shuffle():
 
     model = integer_model(graph(build, X.shape), X)
     assert torch.equal(model(X), torch.cat([model.seen(X)[:, :, 3:], model.seen(X)[:, :, :3]], 2))
+
+
+@pytest.mark.parametrize("axis", [1, -1])
+def test_unbind_is_slices_without_their_axis(axis):
+    """Oracle: torch's unbind, also of the quantized input."""
+    module = splitting(aten.unbind.int, axis)
+    result = run_pass(module, fuse_multiple_outputs, Stage.SOURCE)
+    assert set(operators(result.module)) == {"slice", "squeeze", "relu"}
+    assert_same_values(module, result.module, draw(5, 7, 6), tolerance=0)
+    model = integer_model(module, X)
+    for found, scale, part in zip(model.integers(X), model.scales, model.seen(X).unbind(axis), strict=True):
+        assert_within(found.double() / scale, part.relu(), 0)
+
+
+def test_a_split_into_one_is_its_input():
+    """Also along the batch, which stays free."""
+    for axis in (0, 1):
+        module = splitting(aten.split.Tensor, 99, axis)
+        result = run_pass(module, fuse_multiple_outputs, Stage.SOURCE).module
+        assert operators(result) == ["relu"]
+
+
+def test_a_split_before_another_batch_axis():
+    """(4, N): axis 0 is divided, the batch is axis 1. Oracle: torch's unbind of the quantized input."""
+    def build(e, x):
+        parts = e.call(aten.unbind.int, x, 0)
+        return e.call(aten.cat.default, [e.call(aten.unsqueeze.default, e.call(operator.getitem, parts, i), 0)
+                                         for i in (2, 0)], 0)
+
+    check_exact(build, (4, -1), lambda x: x[[2, 0]])
+
+
+def test_a_split_that_nothing_reads_by_parts_is_judged_by_validate():
+    """Every part of the batch is refused where the split itself is asked."""
+    def build(e, x):
+        return e.call(aten.relu.default, e.call(operator.getitem, e.call(aten.unbind.int, x, 0), 0))
+
+    module = graph(build, X.shape)
+    assert any("cuts the batch axis" in line for line in unsupported(module))

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mrt_torch.graph.editor import GraphEditor, empty_graph_module, input_nodes
-from mrt_torch.graph.shapes import check_free_batch
+from mrt_torch.graph.free_axis import is_batch_free
 from mrt_torch.graph.stage import Stage, check_stage
 from mrt_torch.ops import TRANSFORMERS
 from mrt_torch.passes import prepare
@@ -49,7 +49,7 @@ def test_values_are_those_of_the_source():
     prepared = prepare(module)
     for batch in (2, 1, 7):
         assert_same_values(module, prepared, draw(batch, *SHAPE[1:], seed=batch))
-    assert check_free_batch(prepared)
+    assert is_batch_free(prepared)
 
 
 def test_only_operators_with_an_integer_form_are_left():

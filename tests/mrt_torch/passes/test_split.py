@@ -9,6 +9,7 @@ from mrt_torch.errors import InvalidArgumentError
 from mrt_torch.graph.editor import input_nodes, output_nodes
 from mrt_torch.graph.facts import source_name
 from mrt_torch.graph.stage import Stage, check_stage
+from mrt_torch.ops.likeness import SLICE_LIKE
 from mrt_torch.passes import merge, prepare, quantize, split
 from mrt_torch.passes.split import find_node
 from mrt_torch.quantization import QuantizationSettings
@@ -118,3 +119,14 @@ def test_halves_of_different_splits_are_refused(prepared):
     integer_base, scales = quantized(base, X)
     with pytest.raises(InvalidArgumentError, match="the base gives no 'net/late'"):
         merge(integer_base, {"net_early": scales[0]}, top)
+
+
+def test_a_shape_that_is_asked_for_does_not_tie_top_to_the_input():
+    """Anchors cut to a feature map of fixed extents, as in a detector. Oracle: the whole graph."""
+    def build(e, x):
+        feature = e.call(aten.relu.default, x, name="feature")
+        anchors = e.call(SLICE_LIKE, e.constant("anchors", draw(1, 1, 9, 9, dtype=torch.float32)), feature, [2, 3])
+        return e.call(aten.add.Tensor, e.call(aten.tanh.default, feature, name="key"), anchors)
+    whole = graph(build, X.shape, dtype=torch.float32)
+    base, top = split(whole, ["key"], Stage.SOURCE)
+    assert torch.equal(top(*base(X))[0], whole(X)[0])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from mrt_torch.errors import UnsupportedOperatorError
+from mrt_torch.errors import InvalidGraphError, UnsupportedOperatorError
 from tests.bridges.mxnet.oracle import compare, targets
 
 
 @pytest.mark.parametrize("operator", ["zeros_like", "ones_like"])
 def test_like_equals_mxnet(mxnet, operator):
-    compare(mxnet, getattr(mxnet.sym, operator)(mxnet.sym.var("data")), data=(0, 3, 4))
+    module = compare(mxnet, getattr(mxnet.sym, operator)(mxnet.sym.var("data")), data=(0, 3, 4))
+    assert targets(module) == [operator]
 
 
 @pytest.mark.parametrize("make", [lambda sym: sym.zeros((1, 3)), lambda sym: sym.ones((1, 3)),
@@ -39,3 +40,50 @@ def test_shapes_beyond_memory_are_refused(import_node, extents):
     """Oracle: the limit. These made tensors of terabytes, or RuntimeError and TypeError of torch."""
     with pytest.raises(UnsupportedOperatorError, match="'node'"):
         import_node("_ones", dict(shape=extents))
+
+
+@pytest.mark.parametrize("attributes", [dict(start=5), dict(start=1, stop=6), dict(start=1, stop=2, step=0.3),
+                                        dict(start=3, stop=-2, step=-1), dict(start=0, stop=3, repeat=2),
+                                        dict(start=-2.5, stop=2.5)], ids=str)
+def test_arange_equals_mxnet(mxnet, attributes):
+    symbol = mxnet.sym.broadcast_add(mxnet.sym.var("data"), mxnet.sym.arange(**attributes))
+    assert targets(compare(mxnet, symbol, data=(0, 1))) == ["add"]
+
+
+@pytest.mark.parametrize("attributes", [dict(start=0, stop=1, num=5), dict(start=2, stop=-1, num=4, endpoint=False),
+                                        dict(start=2, stop=3, num=1)], ids=str)
+def test_linspace_equals_mxnet(mxnet, attributes):
+    symbol = mxnet.sym.broadcast_add(mxnet.sym.var("data"), mxnet.sym.linspace(**attributes))
+    assert targets(compare(mxnet, symbol, data=(0, 1))) == ["add"]
+
+
+@pytest.mark.parametrize("attributes", [dict(N=3), dict(N=3, M=4), dict(N=3, M=4, k=1), dict(N=4, M=3, k=-2)], ids=str)
+def test_eye_equals_mxnet(mxnet, attributes):
+    symbol = mxnet.sym.broadcast_add(mxnet.sym.var("data"), mxnet.sym.eye(**attributes))
+    assert targets(compare(mxnet, symbol, data=(0, 1, 1))) == ["add"]
+
+
+@pytest.mark.parametrize("attributes", [dict(axis=1), dict(axis=-1, start=2, step=0.5), dict(axis=2, repeat=2),
+                                        dict(axis=1, repeat=5)], ids=str)
+def test_arange_like_equals_mxnet(mxnet, attributes):
+    symbol = mxnet.sym.contrib.arange_like(mxnet.sym.var("data"), **attributes)
+    assert targets(compare(mxnet, symbol, data=(0, 3, 4))) == ["arange_like"]
+
+
+def test_arange_like_all_equals_mxnet(mxnet):
+    """Without an axis it numbers all elements, in the shape of the input."""
+    compare(mxnet, mxnet.sym.contrib.arange_like(mxnet.sym.var("data"), start=1), data=(0, 3, 4))
+
+
+@pytest.mark.parametrize("operator, attributes, error", [
+    ("_arange", dict(start="0", stop="-1"), InvalidGraphError),
+    ("_arange", dict(start="0", step="0"), InvalidGraphError),
+    ("_arange", dict(start="1e9"), UnsupportedOperatorError), ("_eye", dict(N="100000"), UnsupportedOperatorError),
+    ("_arange", dict(start="3", infer_range="True"), UnsupportedOperatorError),
+    ("_linspace", dict(start="0", stop="1", num="0"), UnsupportedOperatorError),
+    ("_eye", dict(N="-1"), UnsupportedOperatorError),
+])
+def test_numbers_that_are_refused(import_node, operator, attributes, error):
+    """Oracle: MXNet refuses them or gives no number; the last but two are the limit of elements."""
+    with pytest.raises(error, match="'node'"):
+        import_node(operator, attributes)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridges.mxnet.converters.reshape_target import infer_reshape
+from bridges.mxnet.converters.reshape_target import free_target, infer_reshape
 
 
 @pytest.mark.parametrize("shape, target, expected", [
@@ -65,3 +65,16 @@ def infer_mxnet(mxnet, shape, target, reverse):
         return symbol.infer_shape(data=tuple(shape))[1][0]
     except mxnet.MXNetError:
         return None
+
+
+@pytest.mark.parametrize("shape, free, target, expected", [
+    ((1, 3, 4), 0, (1, -1), [-1, 12]),       # written for one sample: it names the batch
+    ((3, 3, 4), 0, (1, -1), [1, -1]),        # with three samples it does not: MXNet merges them
+    ((1, 3, 4), 0, (1, 12), [-1, 12]), ((5, 3, 4), 0, (5, 12), [-1, 12]), ((5, 3, 4), 0, (-1, 3, 4), [-1, 3, 4]),
+    ((6, 1, 4), 1, (6, 4), [6, -1]), ((6, 1, 4), 1, (6, 1, 4), [6, -1, 4]), ((6, 2, 4), 1, (12, 4), [-1, 4]),
+    ((6, 1), 1, (6,), [-1]), ((12, 4), 0, (-4, 6, -1, 0), [6, -1, 4]), ((12, 4), 0, (-4, -1, 6, 0), [-1, 6, 4]),
+    ((3, 4), None, (-1, 2), [6, 2]), ((3, 4), None, (0, 2, -1), [3, 2, 2]),
+])
+def test_axis_that_follows_the_batch(shape, free, target, expected):
+    """Oracle: where the elements of one sample come to lie, by hand."""
+    assert free_target(shape, free, target, False) == expected

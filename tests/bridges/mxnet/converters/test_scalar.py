@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from mrt_torch.errors import InvalidFileError, InvalidGraphError, UnsupportedOperatorError
+from mrt_torch.errors import InvalidFileError, InvalidGraphError
 from tests.bridges.mxnet.oracle import compare, renamed, targets
 
 EXPRESSIONS = {
     "_plus_scalar": (lambda x: x + 1.5, "add"), "_minus_scalar": (lambda x: x - 1.5, "sub"),
     "_rminus_scalar": (lambda x: 1.5 - x, "rsub"), "_mul_scalar": (lambda x: x * -1.5, "mul"),
-    "_div_scalar": (lambda x: x / 127.5, "div"), "_rdiv_scalar": (lambda x: 1.5 / x, "div"),
-    "_power_scalar": (lambda x: x ** 2, "mul"),
+    "_div_scalar": (lambda x: x / 127.5, "div"),
 }
 OLD_NAMES = {"_PlusScalar": "_plus_scalar", "_MinusScalar": "_minus_scalar",
              "_RMinusScalar": "_rminus_scalar",
-             "_MulScalar": "_mul_scalar", "_DivScalar": "_div_scalar", "_RDivScalar": "_rdiv_scalar",
-             "_PowerScalar": "_power_scalar"}
+             "_MulScalar": "_mul_scalar", "_DivScalar": "_div_scalar"}
 
 
 @pytest.mark.parametrize("operator", EXPRESSIONS)
@@ -42,16 +40,6 @@ def test_bound_equals_mxnet(mxnet, name):
 def test_clip_equals_mxnet(mxnet):
     symbol = mxnet.sym.clip(mxnet.sym.var("data"), -0.25, 0.75)
     assert targets(compare(mxnet, symbol, data=(0, 3, 4))) == ["clamp"]
-
-
-def test_first_power_is_the_input(mxnet):
-    compare(mxnet, mxnet.sym.exp(mxnet.sym.var("data") ** 1), data=(0, 3, 4))
-
-
-def test_other_powers_are_named(import_node):
-    """Oracle: the support table of the converter."""
-    with pytest.raises(UnsupportedOperatorError, match="the exponent is 3"):
-        import_node("_power_scalar", dict(scalar="3"), (1, 3))
 
 
 @pytest.mark.parametrize("operator, attributes", [("_div_scalar", dict(scalar="0")),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mrt_torch.errors import InvalidFileError, InvalidGraphError, UnsupportedOperatorError
+from mrt_torch.errors import InvalidFileError, InvalidGraphError
 from tests.bridges.mxnet.oracle import compare, renamed, targets
 
 
@@ -24,7 +24,9 @@ def test_flatten_of_one_axis_equals_mxnet(mxnet):
     dict(shape=(0, -4, 3, 2, -2)), dict(shape=(0, -4, -1, 2, 0, 0)), dict(shape=(0, -2, 1)),
     dict(shape=(-3, 0, 0)),
     dict(shape=(-1, 0, 0), reverse=True), dict(shape=(-1, 4, 3, 0), reverse=True), dict(shape=(-1,)),
-    dict(target_shape=(0, 60)), dict(shape=(-2,)),
+    dict(target_shape=(0, 60)), dict(shape=(-2,)), dict(shape=(0, -3, -2)), dict(shape=(-3, -3)), dict(shape=(2, -1)),
+    dict(shape=(-4, -1, 1, -2)), dict(shape=(0, 0, -4, 1, -1, 0)), dict(shape=(0, 0, 0, 5)), dict(shape=(-1, 0)),
+    dict(shape=(0, 0, -1, 2, -4, 0), reverse=True), dict(shape=(0, -3, 0), reverse=True), dict(shape=(0, 0, 10)),
 ], ids=str)
 def test_reshape_equals_mxnet(mxnet, attributes):
     module = compare(mxnet, mxnet.sym.Reshape(mxnet.sym.var("data"), **attributes), data=(0, 6, 2, 5))
@@ -129,15 +131,14 @@ def test_other_name_equals_mxnet(mxnet, name, other):
     compare(mxnet, renamed(mxnet, symbols[name](), name, other), data=(0, 3, 4, 5))
 
 
-@pytest.mark.parametrize("attributes, message", [
-    (dict(mode="edge", pad_width="(0,0,0,0,1,1,1,1)"), "mode is edge"),
-    (dict(mode="reflect", pad_width="(0,0,0,0,1,1,1,1)"), "mode is reflect"),
-    (dict(mode="constant", pad_width="(1,0,0,0,1,1,1,1)"), "batch"),
-])
-def test_unsupported_borders_are_named(import_node, attributes, message):
-    """Oracle: the support table of the converter."""
-    with pytest.raises(UnsupportedOperatorError, match=message):
-        import_node("Pad", attributes, (1, 3, 4, 5))
+@pytest.mark.parametrize("mode", ["edge", "reflect"])
+@pytest.mark.parametrize("widths, shape", [
+    ((0, 0, 0, 0, 1, 2, 3, 2), (0, 3, 4, 5)), ((0, 0, 0, 0, 0, 0, 0, 1), (0, 3, 4, 5)),
+    ((0, 0, 0, 0, 1, 0, 0, 0), (0, 3, 4, 5)), ((0, 0, 0, 0, 1, 2, 2, 1, 0, 1), (0, 2, 3, 4, 3)),
+], ids=str)
+def test_pad_with_what_is_there_equals_mxnet(mxnet, mode, widths, shape):
+    symbol = mxnet.sym.Pad(mxnet.sym.var("data"), mode=mode, pad_width=widths)
+    assert targets(compare(mxnet, symbol, data=shape)) == ["pad"]
 
 
 @pytest.mark.parametrize("operator, attributes", [
@@ -148,6 +149,7 @@ def test_unsupported_borders_are_named(import_node, attributes, message):
     ("transpose", dict(axes="(0, 1)")), ("squeeze", dict(axis="(1,)")), ("expand_dims", dict(axis="4")),
     ("SwapAxis", dict(dim1="3")), ("Concat", dict(dim="3")),
     ("Pad", dict(mode="constant", pad_width="(0, 0, 1, 1)")),
+    ("Pad", dict(mode="reflect", pad_width="(0, 0, 0, 0, 4, 0)")),
 ])
 def test_contradictions_name_the_node(import_node, operator, attributes):
     """Oracle: MXNet refuses them too."""

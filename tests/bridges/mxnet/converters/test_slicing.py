@@ -71,10 +71,52 @@ def test_other_name_equals_mxnet(mxnet, old, new):
     compare(mxnet, renamed(mxnet, symbols[old], new, old), data=(0, 4))
 
 
-def test_negative_step_is_named(import_node):
-    """Oracle: the support table of the converter."""
-    with pytest.raises(UnsupportedOperatorError, match="the step of axis 1 is -1"):
-        import_node("slice", dict(begin="(None, 3)", end="(None, 0)", step="(1, -1)"), (1, 4))
+@pytest.mark.parametrize("begin, end, step, operators", [
+    ((None, 3), (None, 0), (1, -1), ["slice", "flip"]), ((None, None), (None, None), (None, -1), ["flip"]),
+    ((None, 3), (None, None), (None, -2), ["slice", "flip"]), ((None, -1), (None, -4), (None, -1), ["slice", "flip"]),
+    ((None, 4), (None, -6), (None, -3), ["slice", "flip"]), ((None, None), (None, 1), (None, -2), ["slice", "flip"]),
+    ((None, 9), (None, 2), (None, -1), ["slice", "flip"]),
+    ((None, None, 1), (None, None, 4), (None, -2, 2), ["slice", "slice", "flip"]),
+    ((None, None, None), (None, None, None), (None, -1, -1), ["flip"]),
+], ids=str)
+def test_slices_backwards_equal_mxnet(mxnet, begin, end, step, operators):
+    symbol = mxnet.sym.slice(mxnet.sym.var("data"), begin=begin, end=end, step=step)
+    assert targets(compare(mxnet, symbol, data=(0, 5, 6))) == operators
+
+
+@pytest.mark.parametrize("attributes, like", [
+    (dict(h_w=(3, 2)), None), (dict(h_w=(3, 2), offset=(1, 2)), None), (dict(h_w=(3, 4), center_crop=True), None),
+    ({}, (0, 7, 3, 2)), (dict(offset=(2, 1)), (0, 7, 3, 2)), (dict(center_crop=True), (0, 2, 4, 3)),
+], ids=str)
+def test_crop_equals_mxnet(mxnet, attributes, like):
+    """The layer of old segmentation networks: the size of a second input, or given."""
+    data = [mxnet.sym.var("data")] if like is None else [mxnet.sym.var("data"), mxnet.sym.var("like")]
+    symbol = mxnet.sym.Crop(*data, num_args=len(data), **attributes)
+    shapes = dict(data=(0, 3, 5, 6), **({} if like is None else dict(like=like)))
+    assert set(targets(compare(mxnet, symbol, **shapes))) == {"slice"}
+
+
+@pytest.mark.parametrize("axes, like", [((), (0, 2, 3)), ((1,), (0, 2, 9)), ((-1, 1), (0, 2, 3)), ((2,), (7, 9, 1))],
+                         ids=str)
+def test_slice_like_equals_mxnet(mxnet, axes, like):
+    symbol = mxnet.sym.slice_like(mxnet.sym.var("data"), mxnet.sym.var("like"), axes=axes)
+    assert targets(compare(mxnet, symbol, data=(0, 4, 5), like=like)) == ["slice_like"]
+
+
+@pytest.mark.parametrize("operator, attributes, shapes", [
+    ("Crop", dict(h_w="(9, 1)"), [(1, 1, 4, 4)]), ("Crop", dict(h_w="(2, 2)", offset="(3, 0)"), [(1, 1, 4, 4)]),
+    ("Crop", {}, [(1, 1, 4, 4)]), ("Crop", dict(h_w="(2, 2)"), [(1, 4, 4)]),
+    ("slice_like", {}, [(1, 4), (1, 5)]), ("slice_like", {}, [(1, 4), (1, 4, 2)]),
+    ("slice_like", dict(axes="(2,)"), [(1, 4, 5), (1, 4)]),
+    ("slice", dict(begin="(None, 0)", end="(None, 3)", step="(1, -1)"), [(1, 4)]),
+    ("slice", dict(begin="(None, 2)", end="(None, -1)", step="(1, -1)"), [(1, 4)]),
+    ("slice", dict(begin="(None, -9)", end="(None, 3)", step="(1, -1)"), [(1, 4)]),
+    ("slice", dict(begin="(None, 0)", end="(None, 3)", step="(1, 0)"), [(1, 4)]),
+])
+def test_parts_beyond_the_tensor(import_node, operator, attributes, shapes):
+    """Oracle: MXNet refuses them too."""
+    with pytest.raises(InvalidGraphError, match="'node'"):
+        import_node(operator, attributes, *shapes)
 
 
 @pytest.mark.parametrize("operator, attributes", [

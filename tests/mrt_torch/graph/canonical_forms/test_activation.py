@@ -31,8 +31,21 @@ CASES = {
     "prelu, one slope": (nn.PReLU(), PRELU),
     "prelu by channel": (nn.PReLU(4, init=-0.3), PRELU),
     "hardsigmoid": (nn.Hardsigmoid(), ["add.Scalar", "clamp.default", "div.Scalar"]),
-    "hardswish in place": (nn.Hardswish(inplace=True), ["add.Scalar", "clamp.default", "div.Scalar", "mul.Tensor"]),
-    "silu": (nn.SiLU(inplace=True), ["sigmoid.default", "mul.Tensor"]),
+    "hardswish in place": (nn.Hardswish(inplace=True), ["hardswish.default"]),
+    "silu": (nn.SiLU(inplace=True), ["silu.default"]),
+    "mish": (nn.Mish(), ["mish.default"]),
+    "gelu": (nn.GELU(), ["gelu.default"]),
+    "gelu by tanh": (nn.GELU("tanh"), ["gelu.default"]),
+    "softplus": (nn.Softplus(2.0, 15.0), ["softplus.default"]),
+    "softsign": (nn.Softsign(), ["abs.default", "add.Scalar", "div.Tensor"]),
+    "log sigmoid": (nn.LogSigmoid(), ["log_sigmoid.default"]),
+    "tanhshrink": (nn.Tanhshrink(), ["tanh.default", "sub.Tensor"]),
+    "softshrink": (nn.Softshrink(0.7), ["clamp.default", "sub.Tensor"]),
+    "hardshrink": (nn.Hardshrink(0.7), ["hardshrink.default"]),
+    "threshold": (nn.Threshold(0.1, 0.0), ["threshold.default"]),
+    "threshold that is its value": (nn.Threshold(-1.0, -1.0), ["clamp.default"]),
+    "rrelu": (nn.RReLU(0.1, 0.3), ["leaky_relu.default"]),
+    "glu": (nn.GLU(1), ["slice.Tensor", "slice.Tensor", "sigmoid.default", "mul.Tensor"]),
     "elu": (nn.ELU(0.7), ["elu.default"]),
     "elu in place": (nn.ELU(inplace=True), ["elu.default"]),
     "selu": (nn.SELU(), ["elu.default"]),
@@ -59,11 +72,8 @@ def test_prelu_without_channel_axis():
 
 
 NEAR_MISSES = {
-    "threshold elsewhere": (nn.Threshold(0.1, 0.0), ["threshold.default"]),
-    "threshold, other value": (nn.Threshold(0.0, -1.0), ["threshold.default"]),
     "softmax in another dtype": (Function(lambda m, x: F.softmax(x, 1, dtype=torch.float64)), ["softmax.int"]),
     "log softmax": (nn.LogSoftmax(1), ["log_softmax.int"]),
-    "gelu": (nn.GELU(), ["gelu.default"]),
 }
 
 

@@ -22,6 +22,10 @@ CASES = {
     "adaptive average, sizes": (nn.AdaptiveAvgPool2d((4, None)), ["adaptive_avg_pool2d.default"]),
     "adaptive max to one": (nn.AdaptiveMaxPool2d(1), ["amax.default"]),
     "adaptive max, equal windows": (nn.AdaptiveMaxPool2d((4, 3)), [MAX]),
+    "adaptive max, unequal windows": (nn.AdaptiveMaxPool2d((3, 1)),
+                                      ["slice.Tensor"] * 3 + ["amax.default"] * 3 + ["cat.default", "amax.default"]),
+    "adaptive average, unequal windows": (nn.AdaptiveAvgPool2d((3, 4)), ["adaptive_avg_pool2d.default"]),
+    "dilated": (nn.MaxPool2d(2, stride=1, dilation=(2, 3), return_indices=False), [MAX]),
 }
 
 
@@ -40,6 +44,7 @@ ROWS = {
     "adaptive, sizes": (nn.AdaptiveAvgPool1d(2), ["unsqueeze.default", "adaptive_avg_pool2d.default", "squeeze.dims"]),
     "adaptive max": (nn.AdaptiveMaxPool1d(1), ["amax.default"]),
     "adaptive max, sizes": (nn.AdaptiveMaxPool1d(4), ["unsqueeze.default", MAX, "squeeze.dims"]),
+    "adaptive max, unequal": (nn.AdaptiveMaxPool1d(3), ["slice.Tensor"] * 3 + ["amax.default"] * 3 + ["cat.default"]),
 }
 
 
@@ -50,9 +55,26 @@ def test_one_row(name):
     check(module, (4, 8), targets=targets)
 
 
+VOLUMES = {
+    "max": (nn.MaxPool3d((2, 3, 2), stride=2, padding=1, ceil_mode=True), ["max_pool3d.default"]),
+    "average": (nn.AvgPool3d(2, stride=(1, 2, 2), padding=1, count_include_pad=False), ["avg_pool3d.default"]),
+    "adaptive": (nn.AdaptiveAvgPool3d(1), ["mean.dim"]),
+    "adaptive, sizes": (nn.AdaptiveAvgPool3d((2, 2, 4)), ["avg_pool3d.default"]),
+}
+
+
+@pytest.mark.parametrize("name", VOLUMES)
+def test_volumes(name):
+    """3-D pooling passes prepare as 2-D pooling, axis after axis."""
+    module, targets = VOLUMES[name]
+    graph = check(module, (3, 4, 6, 8), targets=targets)
+    assert_equal(prepare(graph), module, inputs([(3, 4, 6, 8)], 5))
+
+
 NEAR_MISSES = {
     "indices are read": (lambda m, x: F.max_pool2d(x, 2, return_indices=True), "aten.max_pool2d_with_indices.default"),
-    "unequal windows": (lambda m, x: F.adaptive_max_pool2d(x, (3, 4)), "aten.adaptive_max_pool2d.default"),
+    "indices of unequal windows": (lambda m, x: F.adaptive_max_pool2d(x, (3, 4), return_indices=True),
+                                   "aten.adaptive_max_pool2d.default"),
     "indices of one": (lambda m, x: F.adaptive_max_pool2d(x, 1, return_indices=True),
                        "aten.adaptive_max_pool2d.default"),
 }

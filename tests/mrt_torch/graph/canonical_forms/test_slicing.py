@@ -35,6 +35,11 @@ CASES = {
     "pad channels": (lambda m, x: F.pad(x, (0, 0, 0, 0, 2, 1), value=1.5), [PAD]),
     "pad and crop": (lambda m, x: F.pad(x, (-1, 2)), [PAD]),
     "pad nothing": (lambda m, x: F.pad(x, (0, 0)).neg(), ["neg.default"]),
+    "reflecting pad": (lambda m, x: F.pad(x, (1, 2, 0, 1), mode="reflect"), ["pad.default"]),
+    "replicating pad": (lambda m, x: F.pad(x, (1, 2, 0, 1), mode="replicate"), ["pad.default"]),
+    "circular pad": (lambda m, x: F.pad(x, (1, 2, 0, 0), mode="circular"), ["pad.default"]),
+    "pad modules": (lambda m, x: torch.nn.ReflectionPad2d(1)(torch.nn.ReplicationPad2d(2)(x)), ["pad.default"] * 2),
+    "hstack": (lambda m, x: torch.hstack([x, x]), [CAT]), "dstack": (lambda m, x: torch.dstack([x, x]), [CAT]),
     "raw pad": (lambda m, x: torch.constant_pad_nd(x, (1, 1), 2), [PAD]),
     "zeros after": (lambda m, x: torch.cat([x, torch.zeros(x.shape[0], 3, 5, 6)], 1), [PAD]),
     "zeros around": (lambda m, x: torch.cat([x.new_zeros(x.shape[0], 1, 5, 6), x, torch.zeros_like(x)], 1), [PAD]),
@@ -56,9 +61,8 @@ def test_part(name):
 
 NEAR_MISSES = {
     "one sample": (lambda m, x: x[0], "aten.select.int", (1, 2, 5)),
-    "reflecting pad": (lambda m, x: F.pad(x, (1, 2, 0, 1), mode="reflect"), "aten.pad.default", (1, 2, 5)),
     "ones beside": (lambda m, x: torch.cat([x, torch.ones(x.shape[0], 3, 5, 6)], 1),
-                    "aten.new_full.default", (1, 2, 5)),
+                    "mrt.broadcast_like.default", (1, 2, 5)),
     "zeros along the batch": (lambda m, x: torch.cat([x, torch.zeros_like(x)]), "aten.zeros_like.default", (1, 2, 5)),
 }
 
