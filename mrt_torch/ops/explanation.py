@@ -11,8 +11,6 @@ from torch import fx
 
 from mrt_torch.graph.facts import describe
 
-NOTHING_TO_DO = "nothing to do"
-
 
 @dataclass
 class Explanation:
@@ -35,12 +33,12 @@ class Explanation:
     def give_reason(self, op: fx.Node, reason: str) -> None:
         self._reasons[op] = reason
 
-    def record(self, rule: str, op: fx.Node, fired: bool) -> None:
-        """Count a rule's visit to a node."""
+    def record(self, rule: str, op: fx.Node, fired: bool, meant_for: str = "") -> None:
+        """Count a rule's visit to a node; ``meant_for`` says what the rule does, for one that gives no reason."""
         if fired:
             self.fired[rule] += 1
         else:
-            reason = self._reasons.get(op, NOTHING_TO_DO)
+            reason = self._reasons.get(op) or f"not such a case: {meant_for}"
             self.declined.setdefault(rule, {})[describe(op)] = reason
 
     def to_json(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from mrt_torch.graph.free_axis import free_axis, free_shape
 from mrt_torch.ops.explanation import decline
 from mrt_torch.ops.registry import register_pass, register_transformer
 from mrt_torch.ops.transformer import Transformer
-from mrt_torch.ops.transposition import PERMUTE, permutation_of
+from mrt_torch.ops.transposition import NO_TRANSPOSE, PERMUTE, permutation_of
 from mrt_torch.quantization.context import QuantizationContext, Quantized
 from mrt_torch.quantization.precision import get_bit_cnt
 
@@ -66,7 +66,7 @@ def fuse_transpose_reduce(op: fx.Node, *, editor: GraphEditor, **context: Any) -
     """
     before = op.args[0]
     if before.target is not PERMUTE:
-        return op
+        return decline(op, NO_TRANSPOSE, context)
     permutation = permutation_of(before)
     axes, keepdims = reduction_arguments(op)
     kept = [axis for axis in range(len(permutation)) if keepdims or axis not in axes]

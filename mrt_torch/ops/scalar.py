@@ -38,6 +38,7 @@ class MulScalar(ScalarTransformer):
     cvm_operators = ("negative", "cvm_clip")
 
     def rewrite(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
+        """X * 1 is X."""
         return op.args[0] if op.args[1] == 1 else op
 
     def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
@@ -82,6 +83,7 @@ class PlusScalar(ScalarTransformer):
     cvm_operators = ("broadcast_add",)
 
     def rewrite(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
+        """X + 0 is X."""
         return op.args[0] if op.args[1] == 0 else op
 
     def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:

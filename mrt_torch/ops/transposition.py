@@ -22,6 +22,7 @@ from mrt_torch.quantization.context import QuantizationContext, Quantized
 
 aten = torch.ops.aten
 PERMUTE = aten.permute.default
+NO_TRANSPOSE = "no transpose is before it"
 
 
 def permutation_of(op: fx.Node) -> list[int]:
@@ -47,7 +48,9 @@ class Transpose(Transformer):
             axes, source = [inner[axis] for axis in axes], source.args[0]
         if axes == sorted(axes):
             return source
-        return op if source is op.args[0] else editor.call(PERMUTE, source, axes)
+        if source is op.args[0]:
+            return decline(op, "it moves axes, and no transpose is before it", context)
+        return editor.call(PERMUTE, source, axes)
 
     def rewrite(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
         """One that moves nothing but axes of extent 1, the batch not among them, is a reshape."""
@@ -105,6 +108,7 @@ def transpose_before(op: fx.Node, context: Mapping[str, Any]) -> tuple[fx.Node, 
     """What the transpose before ``op`` reads, and its axes; None without one that ``op`` alone reads."""
     before = op.args[0]
     if before.target is not PERMUTE:
+        decline(op, NO_TRANSPOSE, context)
         return None
     if set(before.users) != {op}:
         decline(op, "others read the transpose before it", context)
@@ -122,6 +126,7 @@ def sink_common_transpose(op: fx.Node, inputs: Sequence[fx.Node], editor: GraphE
     context = {} if context is None else context
     transposes = [node for node in inputs if isinstance(node, fx.Node) and node.target is PERMUTE]
     if not transposes or not all(isinstance(node, fx.Node) for node in inputs):
+        decline(op, NO_TRANSPOSE, context)
         return None
     axes = permutation_of(transposes[0])
     reason = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from torch import fx
@@ -54,7 +55,7 @@ def _sweep(module: fx.GraphModule, name: str, explanation: Explanation | None) -
             replacement = apply_pass(name, node, **context)
         changed = replacement is not node
         if explanation is not None and _has_rule(node, name):
-            explanation.record(type(TRANSFORMERS.of_node(node)).__name__, node, changed)
+            explanation.record(type(TRANSFORMERS.of_node(node)).__name__, node, changed, _meant_for(node, name))
         if changed:
             erased |= editor.replace(node, replacement)
             fired += 1
@@ -64,6 +65,12 @@ def _sweep(module: fx.GraphModule, name: str, explanation: Explanation | None) -
 def _has_rule(node: fx.Node, name: str) -> bool:
     """Whether the node's Transformer does something in the pass, now and then."""
     return getattr(type(TRANSFORMERS.of_node(node)), name) is not getattr(Transformer, name)
+
+
+def _meant_for(node: fx.Node, name: str) -> str:
+    """The first sentence about the rule of a node's Transformer."""
+    text = inspect.getdoc(getattr(type(TRANSFORMERS.of_node(node)), name)) or ""
+    return " ".join(text.partition("\n\n")[0].split())
 
 
 def rewrite(module: fx.GraphModule, explanation: Explanation | None = None) -> int:
