@@ -29,7 +29,8 @@ class BoxNms(Transformer):
     """Rows (N, n, 6) of class, score and corners: suppressed by score and overlap; see ``mrt::box_nms``."""
 
     op_name = "_contrib_box_nms"
-    cvm_operators = ("get_valid_counts", "non_max_suppression")
+    cvm_operators = ("get_valid_counts", "non_max_suppression", "strided_slice", "concatenate", "relu", "negative",
+                     "broadcast_add", "broadcast_greater")
     limits = ("refused but for rows (class, score, left, top, right, bottom) with corners in and out, no background "
               "class other than -1, and overlap_thresh from 0.01 on, which is rounded to whole percents")
 

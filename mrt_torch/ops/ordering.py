@@ -54,7 +54,8 @@ class Ordering(Transformer):
     over i of hot(r, i) * X(i), or of hot(r, i) * i.
     """
 
-    cvm_operators = ("reshape", "broadcast_sub", "broadcast_greater", "sum", "max", "abs", "broadcast_mul")
+    cvm_operators = ("reshape", "broadcast_sub", "broadcast_greater", "sum", "max", "abs", "broadcast_mul",
+                     "negative", "transpose", "concatenate")
     limits = "k is 64 at most, unless the axis has at most 256 elements; the batch axis cannot be ordered."
 
     def validate(self, op: fx.Node, **context: Any) -> str | None:

@@ -12,6 +12,7 @@ import torch
 from bridges.cvm.executor import cpu, formal
 from bridges.mxnet.execute import run_symbol
 from mrt_torch import MRT, Model, load_real_data
+from tests.end_to_end.declared import only_declared_operators
 from tests.end_to_end.models import as_tuple
 
 # 12-bit inputs and 8-bit weights: what remains is the rounding of the weights and of the operands of convolutions.
@@ -48,7 +49,8 @@ def follow(model: Model, shape: Mapping[str, Sequence[int]] | Sequence[int] | No
     mrt.set_data(data)
     mrt.calibrate()
     mrt.set_input_prec(input_precision)
-    quantized = mrt.quantize()
+    with only_declared_operators():
+        quantized = mrt.quantize()
     integers = load_real_data(data, "data", mrt.get_inputs_ext())
     deployed = quantized.to_cvm("model", folder, input_shape=tuple(data.shape))
     return Followed(model, mrt, quantized, data, integers, deployed)
