@@ -73,7 +73,8 @@ class QuantizationRecord:
         """Raise unless there is a scale, and where given a shape of as many elements, for each output of the graph.
 
         Args:
-            shapes: those of the graph's outputs; axis 0 is an example of the batch.
+            shapes: those of the graph's outputs; axis 0 is an example of the batch, or 1 where the deployed model
+                returns an output as one row, because the batch is not on axis 0 of all of them.
             source: what errors name, usually the path of the file.
 
         Raises:
@@ -85,7 +86,7 @@ class QuantizationRecord:
                 f"{len(self.output_scales)} scales and {len(self.output_shapes)} shapes for {outputs} outputs"),
                 remedy="keep the files that were written together, or write the model again")
         for shape, own in zip(given, shapes):
-            if not shape or math.prod(shape[1:]) != math.prod(own[1:]):
+            if not shape or (math.prod(shape[1:]) != math.prod(own[1:]) and math.prod(shape) != math.prod(own)):
                 raise InvalidFileError("the shapes of a quantized model do not fit its graph", where=source,
                                        why=f"an output has shape {tuple(own)}, the file says {shape}",
                                        remedy="keep the files that were written together, or write the model again")

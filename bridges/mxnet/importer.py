@@ -98,8 +98,9 @@ def _refuse_unknown_operators(symbol: Symbol) -> None:
         f"{len(unknown)} MXNet operator{'s' * (len(unknown) > 1)} of the model cannot be imported",
         where=f"first at node '{next(iter(unknown.values()))[0]}' ({next(iter(unknown))})",
         why="\n    ".join(lines),
-        remedy="rewrite the model with supported operators, cut it before these nodes, or add a converter: "
-               "decorate a function of a NodeView with bridges.mxnet.registry.register_converter")
+        remedy="rewrite the model with supported operators, cut the symbol before these nodes in MXNet "
+               "(get_internals), or add a converter: decorate a function of a NodeView with "
+               "bridges.mxnet.registry.register_converter")
 
 
 def _to_tensor(name: str, value: np.ndarray, dtype: torch.dtype) -> torch.Tensor:

@@ -17,6 +17,7 @@ from mrt_torch.graph.facts import describe
 
 aten = torch.ops.aten
 Value = fx.Node | tuple | SymbolicSize | None
+MOST_FOLDED = 64  # nodes that are looked at to see whether a value is a constant
 
 
 @dataclass
@@ -86,8 +87,18 @@ class Call:
         return argument
 
     def constant_tensor(self, value: Any) -> torch.Tensor | None:
-        """The tensor of a constant; None for what is computed."""
-        return self.editor.tensor_of(value) if isinstance(value, fx.Node) and value.op == "get_attr" else None
+        """The tensor of a constant, or of what a few plain operators compute from constants alone; None for others."""
+        if not isinstance(value, fx.Node):
+            return None
+        nodes = _computed_from_constants(value)
+        if nodes is None:
+            return None
+        tensors: dict[fx.Node, torch.Tensor] = {}
+        with torch.no_grad():
+            for node in nodes:
+                args, kwargs = fx.map_arg((node.args, node.kwargs), tensors.get)
+                tensors[node] = self.editor.tensor_of(node) if node.op == "get_attr" else node.target(*args, **kwargs)
+        return tensors[value]
 
     def shape(self) -> list[int]:
         """Shape of the result for the example batch."""
@@ -164,3 +175,18 @@ def rank_of(node: fx.Node) -> int:
 def permuted(call: Call, x: fx.Node, axes: Sequence[int]) -> fx.Node:
     """``x`` with its axes in another order."""
     return x if list(axes) == sorted(axes) else call.emit(aten.permute.default, x, list(axes))
+
+
+def _computed_from_constants(value: fx.Node) -> list[fx.Node] | None:
+    """``value`` and all it is computed from, in the order of the graph; None unless these are a few constants."""
+    found, pending = {value}, [value]
+    while pending:
+        node = pending.pop()
+        plain = node.op == "call_function" and node.target is not operator.getitem and node.all_input_nodes \
+            and torch.Tag.nondeterministic_seeded not in getattr(node.target, "tags", ())
+        if node.op != "get_attr" and not plain or len(found) > MOST_FOLDED:
+            return None
+        new = set(node.all_input_nodes) - found
+        found |= new
+        pending += new
+    return sorted(found)

@@ -43,13 +43,15 @@ def quantize_scale(op: fx.Node, context: QuantizationContext, bits: int) -> tupl
     """Both inputs at one scale, see ``QuantizationContext.same_scale``. (MRT's ``_quantize_scale``.)
 
     Beside a constant, an activation that is already finer than ``bits`` bits keeps its own scale and the constant
-    takes it: nothing is rescaled, and the constant is rounded to a finer grid.
+    takes it: nothing is rescaled, and the constant is rounded to a finer grid. So it is where the constant is exact at
+    that scale, as zeros are that only broadcast: whole numbers, which a cast may read next, stay exact.
     """
     constants = [context.is_constant(node) for node in op.args]
     if any(constants) and not all(constants):
         constant, activation = op.args if constants[0] else op.args[::-1]
         node, scale = context.value(activation)
-        precise = bits <= facts_of(node).value_range.precision <= WIDEST_TERM
+        precision, terms = facts_of(node).value_range.precision, context.tensor(constant) * scale
+        precise = bits <= precision <= WIDEST_TERM or precision <= bits and torch.equal(terms, terms.round())
         if precise and context.threshold(constant) * scale <= precision_range(WIDEST_TERM):
             fixed = context.parameter(constant, WIDEST_TERM, scale).node
             return ([fixed, node] if constants[0] else [node, fixed]), scale

@@ -46,6 +46,7 @@ def prepare(module: fx.GraphModule, report: Simplification | None = None) -> fx.
               (validate, Stage.FLOAT), (partial(simplify, report=report), Stage.FLOAT))
     prepared = run_passes(module, passes).module
     if not is_batch_free(prepared):
-        logger.warning("the graph works for the batch it was prepared for only: an operator fixes or splits its axis")
+        logger.warning("an output does not follow the batch on axis 0: unless that is meant (time-major, a constant), "
+                       "an operator fixes or splits that axis, and the graph works for this batch only")
     check_finite(prepared, "they became so when constants were folded: look for a negative variance or a zero divisor")
     return prepared

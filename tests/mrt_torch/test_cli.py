@@ -116,3 +116,33 @@ def test_a_missing_package_names_the_extra(capsys, monkeypatch, package):
         main(["--help"])
     assert package in str(stop.value.code)
     assert "mrt-torch[cli]" in str(stop.value.code)
+
+
+def test_ops_lists_every_operator(capsys):
+    """Oracle: the registry's rows; the page is printed as it stands in the documentation."""
+    from mrt_torch.operator_table import markdown, operator_rows
+    status, output, _ = call(capsys, "ops", "--json")
+    assert status == 0 and [row["name"] for row in json.loads(output)] == [row.name for row in operator_rows()]
+    status, output, _ = call(capsys, "ops", "--markdown")
+    assert status == 0 and output == markdown()
+    status, output, _ = call(capsys, "ops")
+    assert status == 0 and "Convolution" in output and "conv2d" in output
+
+
+def test_inspect_explains_the_rules(capsys):
+    """Oracle: the embedded network, whose BatchNorms are folded and whose relus have no transpose before them."""
+    digits = load_digits()
+    arguments = ("inspect", "--explain", digits.symbol_file, digits.params_file, "--shape", "1,1,8,8")
+    status, output, _ = call(capsys, *arguments, "--json")
+    report = json.loads(output)
+    assert status == 0 and report["rounds"] >= 1
+    assert report["rewrite"]["BatchNorm"]["fired"] > 0 and not report["rewrite"]["BatchNorm"]["declined"]
+    assert set(report["fuse_transpose"]["Relu"]["declined"].values()) == {"no transpose is before it"}
+    status, output, _ = call(capsys, *arguments)
+    assert status == 0 and "BatchNorm" in output and "no transpose is before it" in output
+
+
+def test_a_deployed_model_has_no_rules_to_explain(capsys, tmp_path):
+    """Oracle: the message says what to explain instead."""
+    status, _, errors = call(capsys, "inspect", "--explain", tmp_path)
+    assert status == 1 and "explain the float model" in errors

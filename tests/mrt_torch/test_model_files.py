@@ -110,6 +110,26 @@ def test_to_cvm_and_back(tmp_path, quantized):
         assert seen.shape == expected.shape and torch.equal(seen, expected)
 
 
+@pytest.mark.parametrize("other", [lambda editor, y: editor.constant("anchors", torch.rand(1, 7, 4)),
+                                   lambda editor, y: editor.call(torch.ops.aten.permute.default, y, [1, 0, 2, 3])],
+                         ids=["constant", "time-major"])
+def test_outputs_of_other_batch_axes_are_deployed(tmp_path, other):
+    """SSD's anchors do not follow the batch, a time-major output does on axis 1: the folder holds one row for each."""
+    editor = GraphEditor(empty_graph_module())
+    y = editor.call(torch.ops.aten.relu.default, editor.input("data", (2, 3, 6, 6)))
+    editor.output([y, other(editor, y)])
+    editor.module.recompile()
+    model = Model(editor.module)
+    model.prepare((2, 3, 6, 6))
+    mrt = model.get_mrt()
+    mrt.set_data(images(2))
+    mrt.calibrate()
+    quantized = mrt.quantize()
+    again = Model.load_cvm(quantized.to_cvm("net", tmp_path, input_shape=(2, 3, 6, 6)))
+    for seen, expected in zip(again(images(2)), quantized(images(2)), strict=True):
+        assert seen.shape == expected.shape and torch.equal(seen, expected)
+
+
 def test_a_deployed_model_without_extension_has_integers_only(tmp_path, quantized):
     folder = quantized.to_cvm("net", tmp_path)
     (folder / "ext").unlink()

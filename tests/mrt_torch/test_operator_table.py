@@ -12,11 +12,12 @@ from mrt_torch.operator_table import COLUMNS, markdown, operator_rows
 
 PAGE = Path(__file__).resolve().parents[2] / "notebooks" / "operators.md"
 DOCUMENTED = """
-Null Transpose Relu LeakyReLU MulScalar DivScalar Activation Convolution Pad ExpandDims Embedding Repeat BoxNms
-SliceLike SliceAxis SliceChannel UpSampling FullyConnected Sigmoid Exp Softmax Pooling BroadcastMul BroadcastAdd
-BroadcastDiv BroadcastSub BroadcastTo BroadcastGreater Concat Sum BatchNorm Flatten Floor Ceil Round Fix Cast Slice Reshape
-Custom Clip Minimum Maximum Max Min Argmax Argmin Abs ElemwiseAdd ElemwiseSub ElemwiseMul Dropout Arange Tile Negative SwapAxis
-PlusScalar ZerosLike OnesLike GreaterScalar Where Squeeze BatchDot BroadcastLike ReshapeLike""".split()
+Null Transpose Relu LeakyReLU MulScalar DivScalar Activation Convolution Pad ExpandDims Embedding Repeat
+BoxNms SliceLike SliceAxis SliceChannel UpSampling FullyConnected Sigmoid Exp Softmax Pooling BroadcastMul
+BroadcastAdd BroadcastDiv BroadcastSub BroadcastTo BroadcastGreater Concat Sum BatchNorm Flatten Floor Ceil
+Round Fix Cast Slice Reshape Custom Clip Minimum Maximum Max Min Argmax Argmin Abs ElemwiseAdd ElemwiseSub
+ElemwiseMul Dropout Arange Tile Negative SwapAxis PlusScalar ZerosLike OnesLike GreaterScalar Where Squeeze
+BatchDot BroadcastLike ReshapeLike""".split()
 HELPERS = ("reverse_sequence", "reverse_transpose", "_quantize_scale", "_quantize_xwb", "_quantize_table",
            "fuse_transpose_reduce")
 

@@ -68,3 +68,11 @@ def test_shapes_that_are_not_the_outputs(shapes):
 def test_shapes_that_are_the_outputs():
     record = QuantizationRecord(output_scales=(1.0, 1.0), output_shapes=((2, 3), (2, 2, 2)))
     record.check_outputs([(1, 3), (1, 4)])
+
+
+def test_rows_of_a_deployed_model_that_are_the_outputs():
+    """Oracle: elements counted by hand; a model whose outputs differ in axis 0 is deployed with one row for each."""
+    record = QuantizationRecord(output_scales=(1.0, 1.0), output_shapes=((2, 3, 4), (1, 5)))
+    record.check_outputs([(1, 24), (1, 5)])
+    with pytest.raises(InvalidFileError):
+        record.check_outputs([(1, 36), (1, 5)])

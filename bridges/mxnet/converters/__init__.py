@@ -33,6 +33,6 @@ from bridges.mxnet.converters import (
 __all__ = [
     "activation", "attention", "comparison", "constant", "convolution", "deconvolution", "detection", "elementwise",
     "embedding", "identity", "linear", "loss", "mathematical", "matrix_product", "normalization", "pooling",
-    "rearrangement", "reduction", "repetition", "resizing", "rounding", "scalar", "selection", "sequence", "shape", "slicing",
-    "softmax",
+    "rearrangement", "reduction", "repetition", "resizing", "rounding", "scalar", "selection", "sequence", "shape",
+    "slicing", "softmax",
 ]

@@ -5,6 +5,7 @@ from mrt_torch.graph.canonical_forms import (  # noqa: F401
     attention,
     comparison,
     convolution,
+    distance,
     elementwise,
     embedding,
     factory,

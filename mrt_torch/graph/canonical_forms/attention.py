@@ -12,7 +12,7 @@ from mrt_torch.graph.contraction import contract, matrix_product, without_broadc
 from mrt_torch.graph.editor import shape_of
 from mrt_torch.graph.free_axis import free_shape
 from mrt_torch.graph.masking import MASKED_SOFTMAX, as_mask, softmax_of
-from mrt_torch.graph.source_call import Call, aten, canonical_form, rank_of
+from mrt_torch.graph.source_call import Call, aten, canonical_form, permuted, rank_of
 
 
 @canonical_form("bmm.default")
@@ -49,17 +49,34 @@ def matmul(call: Call) -> fx.Node:
 
 @canonical_form("einsum.default")
 def einsum(call: Call) -> fx.Node:
-    """Two operands without repeated indices, with or without an ellipsis; other equations stay."""
+    """Operands without repeated indices, with or without an ellipsis, from left to right; other equations stay."""
     equation, operands = call.args[0].replace(" ", ""), list(call.args[1])
     inputs, arrow, result = equation.partition("->")
     terms = inputs.split(",")
-    if len(operands) != 2 or len(terms) != 2 or not arrow:
+    if len(terms) != len(operands) or not arrow:
         return call.keep()
-    left, right = (_labels(term, rank_of(node)) for term, node in zip(terms, operands, strict=True))
+    axes = [_labels(term, rank_of(node)) for term, node in zip(terms, operands, strict=True)]
     output = _labels(result, call.node.meta["val"].dim())
-    if any(len(set(axes)) < len(axes) for axes in (left, right, output)):
+    if any(len(set(labels)) < len(labels) for labels in (*axes, output)):
         return call.keep()
-    return _product(call, operands[0], left, operands[1], right, output)
+    product, labels = operands[0], axes[0]
+    if len(operands) == 1:
+        return _summed(call, product, labels, output)
+    for position in range(1, len(operands)):
+        read = {label for later in axes[position + 1:] for label in later}.union(output)
+        union = [*labels, *(label for label in axes[position] if label not in labels)]
+        kept = [label for label in union if label in read] if position < len(operands) - 1 else output
+        product, labels = _product(call, product, labels, operands[position], axes[position], kept), kept
+    return product
+
+
+def _summed(call: Call, x: fx.Node, labels: Sequence[str], output: Sequence[str]) -> fx.Node:
+    """One operand: sums over the axes that the result lacks, and the others in its order."""
+    dropped = [axis for axis, label in enumerate(labels) if label not in output]
+    if dropped:
+        x = call.emit(aten.sum.dim_IntList, x, dropped, False)
+    kept = [label for label in labels if label in output]
+    return permuted(call, x, [kept.index(label) for label in output])
 
 
 def _labels(term: str, rank: int) -> list[str]:

@@ -27,7 +27,8 @@ def _number(call: Call, operand: Any, other: Any) -> Any:
 
 def _operand(call: Call, node: fx.Node, other: fx.Node) -> fx.Node:
     """What the operator should read: constants in the dtype of the result, and no expansion that broadcasting does."""
-    while node.target in (*EXPANSIONS, torch.ops.mrt.broadcast_like.default) and _broadcasts_alike(node.args[0], node, other):
+    expansions = (*EXPANSIONS, torch.ops.mrt.broadcast_like.default)
+    while node.target in expansions and _broadcasts_alike(node.args[0], node, other):
         node = node.args[0]
     tensor, dtype = call.constant_tensor(node), call.node.meta["val"].dtype
     if tensor is not None and tensor.dtype != dtype and dtype.is_floating_point:

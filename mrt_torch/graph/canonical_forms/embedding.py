@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import fx
 
+from mrt_torch.graph.batch_axis import is_free
 from mrt_torch.graph.canonical_forms.slicing import part
 from mrt_torch.graph.contraction import is_constant
 from mrt_torch.graph.editor import shape_of
@@ -70,11 +73,14 @@ def one_hot(call: Call) -> fx.Node:
 def index(call: Call) -> fx.Node:
     """One axis at whole numbers: computed ones choose rows, constant ones a slice where they are equally spaced.
 
-    Several axes, and computed masks, stay.
+    Of several axes: one place in each sample is a gather, constant places of axes side by side are taken from them as
+    one axis. Others of several, and computed masks, stay.
     """
     if call.target is aten.index.Tensor:
         given = [axis for axis, indices in enumerate(call["indices"]) if indices is not None]
-        axis, chosen = (given[0], call["indices"][given[0]]) if len(given) == 1 else (None, None)
+        if len(given) > 1:
+            return _one_of_each(call) if _counts_samples(call, given) else _at_places(call, given)
+        axis, chosen = (given[0], call["indices"][given[0]]) if given else (None, None)
     else:
         axis, chosen = call["dim"] % max(rank_of(call["self"]), 1), call["index"]
     if chosen is None or not rank_of(chosen):
@@ -97,6 +103,46 @@ def _at_constants(call: Call, axis: int, positions: torch.Tensor) -> fx.Node:
         return call.emit(aten.flip.default, forwards, [axis])
     constant = call.editor.constant(source_name(call.node), torch.tensor(places, dtype=torch.int64))
     return call.emit(aten.index_select.default, call["self"], axis, constant)
+
+
+def _counts_samples(call: Call, axes: list[int]) -> bool:
+    """True for x[arange(batch), i]: the batch is axis 0, and ``i`` has an index for each sample."""
+    sources = call.source("indices")
+    if axes != [0, 1] or not call.is_free_axis("self", 0) or rank_of(call["indices"][1]) != 1:
+        return False
+    counts, size = sources[0], call.source("self").meta["val"].shape[0].node.expr
+    return str(counts.target) == "aten.arange.default" and counts.meta["val"].shape[0].node.expr == size \
+        and is_free(sources[1].meta["val"].shape[0]) and sources[1].meta["val"].dtype == torch.int64
+
+
+def _one_of_each(call: Call) -> fx.Node:
+    """x[n, i[n]] for every sample n."""
+    after = shape_of(call["self"])[2:]
+    chosen = call.emit(aten.reshape.default, call["indices"][1], [-1, *(1 for _ in after), 1])
+    if after:
+        chosen = call.emit(aten.expand.default, chosen, [-1, 1, *after])
+    return call.emit(aten.squeeze.dims, call.emit(aten.gather.default, call["self"], 1, chosen), [1])
+
+
+def _at_places(call: Call, axes: list[int]) -> fx.Node:
+    """Elements at constant places of several axes, which become one."""
+    x, places = call["self"], [call["indices"][axis] for axis in axes]
+    first, last = axes[0], axes[-1]
+    fixed = not any(call.is_free_axis("self", axis) for axis in axes) and last - first == len(axes) - 1
+    types = {place.meta["val"].dtype for place in places}
+    if not fixed or not all(map(is_constant, places)) or types != {torch.int64}:
+        return call.keep()
+    position = None
+    for axis, place in zip(axes, places, strict=True):
+        place = call.emit(aten.remainder.Scalar, place, shape_of(x)[axis])
+        if position is not None:
+            place = call.emit(aten.add.Tensor, call.emit(aten.mul.Scalar, position, shape_of(x)[axis]), place)
+        position = place
+    before, after = free_shape(x)[:first], free_shape(x)[last + 1:]
+    row = call.emit(aten.reshape.default, x, [*before, math.prod(shape_of(x)[first:last + 1]), *after])
+    chosen = call.emit(aten.index_select.default, row, first, call.emit(aten.reshape.default, position, [-1]))
+    shape = shape_of(position)
+    return chosen if len(shape) == 1 else call.emit(aten.reshape.default, chosen, [*before, *shape, *after])
 
 
 def _rows_at(call: Call, axis: int, chosen: fx.Node) -> fx.Node:

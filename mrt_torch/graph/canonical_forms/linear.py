@@ -7,6 +7,7 @@ from torch import fx
 from mrt_torch.graph.canonical_forms.attention import with_addend
 from mrt_torch.graph.contraction import is_constant, matrix_product
 from mrt_torch.graph.editor import shape_of
+from mrt_torch.graph.free_axis import free_shape
 from mrt_torch.graph.source_call import Call, aten, canonical_form, permuted, rank_of
 
 
@@ -17,6 +18,21 @@ def linear(call: Call) -> fx.Node:
     if rank_of(weight) == 1:
         return call.keep()
     return call.emit(aten.linear.default, call["input"], weight, bias)
+
+
+@canonical_form("bilinear.default")
+def bilinear(call: Call) -> fx.Node:
+    """sum(x_i * W_oij * y_j) + b: a linear layer that gives a row for each output, times y, summed."""
+    x, y, weight = call["input1"], call["input2"], call.constant_tensor(call["weight"])
+    if weight is None:
+        return call.keep()
+    outputs, depth, other = weight.shape
+    matrix = call.editor.constant("weight", weight.permute(0, 2, 1).reshape(outputs * other, depth))
+    rows = call.emit(aten.linear.default, x, matrix, None)
+    rows = call.emit(aten.reshape.default, rows, [*free_shape(x)[:-1], outputs, other])
+    products = call.emit(aten.mul.Tensor, rows, call.emit(aten.unsqueeze.default, y, rank_of(y) - 1))
+    result = call.emit(aten.sum.dim_IntList, products, [rank_of(products) - 1], False)
+    return result if call["bias"] is None else call.emit(aten.add.Tensor, result, call["bias"])
 
 
 @canonical_form("addmm.default", "addmv.default")

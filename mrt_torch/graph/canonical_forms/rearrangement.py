@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import product
 
 from torch import fx
 
 from mrt_torch.graph.batch_axis import is_free
+from mrt_torch.graph.canonical_forms.slicing import part
 from mrt_torch.graph.editor import shape_of
-from mrt_torch.graph.source_call import Call, aten, canonical_form, rank_of
+from mrt_torch.graph.source_call import Call, aten, canonical_form, pair, rank_of
+
+WINDOW = ("kernel_size", "dilation", "padding", "stride")
 
 
 def _rearranged(call: Call, middle: Sequence[int], order: Sequence[int], after: Sequence[int]) -> fx.Node:
@@ -45,6 +50,26 @@ def channel_shuffle(call: Call) -> fx.Node:
     x = call.emit(aten.reshape.default, x, [shape[0], groups, shape[1] // groups, *shape[2:]])
     x = call.emit(aten.permute.default, x, [0, 2, 1, *range(3, rank_of(x))])
     return call.emit(aten.reshape.default, x, shape)
+
+
+@canonical_form("im2col.default")
+def unfold(call: Call) -> fx.Node:
+    """Windows as columns, (N, C, H, W) to (N, C * kernel, windows): a slice with steps for each place in the kernel."""
+    x, kernel, dilation, padding, stride = call.args[0], *(pair(call[name]) for name in WINDOW)
+    if rank_of(x) != 4 or call.is_free_axis("self", 1):
+        return call.keep()
+    if any(padding):
+        x = call.emit(aten.constant_pad_nd.default, x, [padding[1], padding[1], padding[0], padding[0]], 0.0)
+    counts = [(extent - d * (k - 1) - 1) // s + 1
+              for extent, k, d, s in zip(shape_of(x)[2:], kernel, dilation, stride, strict=True)]
+    channels, parts = shape_of(x)[1], []
+    for place in product(*(range(0, k * d, d) for k, d in zip(kernel, dilation, strict=True))):
+        window = x
+        for axis, (start, count, step) in enumerate(zip(place, counts, stride, strict=True), 2):
+            window = part(call, window, axis, start, start + (count - 1) * step + 1, step)
+        parts.append(call.emit(aten.reshape.default, window, [-1, channels, 1, math.prod(counts)]))
+    columns = call.emit(aten.cat.default, parts, 2) if len(parts) > 1 else parts[0]
+    return call.emit(aten.reshape.default, columns, [-1, channels * len(parts), math.prod(counts)])
 
 
 def _flipped(call: Call, axes: Sequence[int]) -> fx.Node:

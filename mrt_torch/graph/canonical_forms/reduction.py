@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import fx
 
+from mrt_torch.graph.editor import shape_of
 from mrt_torch.graph.source_call import Call, aten, canonical_form, rank_of
 
 
@@ -90,6 +91,36 @@ def smallest_of_all(call: Call) -> fx.Node:
 def smallest_along_axis(call: Call) -> fx.Node | tuple:
     """Smallest element along an axis, and the index of the first such, each where it is read."""
     return _with_index(call, aten.amin.default, aten.argmin.default)
+
+
+@canonical_form("logsumexp.default")
+def logarithm_of_sum(call: Call) -> fx.Node:
+    """m + log(sum(exp(x - m))) over axes, with their largest element m."""
+    x = call["self"]
+    if call.node.meta["val"].dtype != x.meta["val"].dtype or not rank_of(x):
+        return call.keep()
+    axes = _axes(call, x, call["dim"])
+    largest = call.emit(aten.amax.default, x, axes, True)
+    powers = call.emit(aten.exp.default, call.emit(aten.sub.Tensor, x, largest))
+    logarithm = call.emit(aten.log.default, call.emit(aten.sum.dim_IntList, powers, axes, True))
+    result = call.emit(aten.add.Tensor, logarithm, largest)
+    return result if call["keepdim"] else call.emit(aten.squeeze.dims, result, axes)
+
+
+@canonical_form("cumsum.default")
+def running_total(call: Call) -> fx.Node:
+    """Sums of all up to each element: sums of 2, 4, 8, ... of them, each of two halves."""
+    x, distance = call["self"], 1
+    if call.node.meta["val"].dtype != x.meta["val"].dtype or not rank_of(x) or call.is_free_axis("self", call["dim"]):
+        return call.keep()
+    axis = call["dim"] % rank_of(x)
+    extent = shape_of(x)[axis]
+    while distance < extent:
+        before = call.emit(aten.slice.Tensor, x, axis, 0, extent - distance, 1)
+        amounts = [0, 0] * (rank_of(x) - 1 - axis) + [distance, 0]
+        x = call.emit(aten.add.Tensor, x, call.emit(aten.constant_pad_nd.default, before, amounts, 0.0))
+        distance *= 2
+    return x
 
 
 @canonical_form("prod.dim_int")

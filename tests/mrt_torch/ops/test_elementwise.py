@@ -165,6 +165,26 @@ def test_a_tower_of_sums_stays_within_32_bits():
     assert_within(model(x), module(x)[0], 4.6 * 2 ** -14)
 
 
+@pytest.mark.parametrize("constant", [torch.zeros(1, 6), torch.tensor([[1.0, -3.0, 0.0, 2.0, 5.0, 0.0]])],
+                         ids=["zeros", "whole"])
+@pytest.mark.parametrize("left", [False, True])
+def test_whole_numbers_beside_an_exact_constant_stay_whole(constant, left):
+    """BERT adds zeros to its valid length, to broadcast it, and truncates: 8 became 7. Oracle: torch, exactly."""
+    def build(e, x):
+        c = e.constant("c", constant.double())
+        lengths = e.call(aten.slice.Tensor, x, 1, 6, 7, 1)
+        total = e.call(aten.add.Tensor, c, lengths) if left else e.call(aten.add.Tensor, lengths, c)
+        rows = e.call(aten.embedding.default, e.constant("table", torch.arange(60.0).double().reshape(30, 2)),
+                      e.call(aten._to_copy.default, e.call(aten.slice.Tensor, x, 1, 0, 6, 1), dtype=torch.int64))
+        whole = e.call(aten._to_copy.default, e.call(aten._to_copy.default, total, dtype=torch.int32),
+                       dtype=torch.float64)
+        return [whole, rows]
+
+    data = torch.tensor([[0, 29, 3, 4, 5, 6, 8], [1, 2, 3, 4, 5, 6, 5]]).double()
+    module = graph(build, (2, 7))
+    assert torch.equal(integer_model(module, data)(data), module(data)[0])
+
+
 @pytest.mark.parametrize("target", [aten.neg.default, aten.abs.default])
 def test_sign_operators_are_exact(target):
     """MRT defect 5: abs works in a full flow. Oracle: torch on the quantized input."""

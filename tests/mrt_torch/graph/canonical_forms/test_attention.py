@@ -52,7 +52,24 @@ def test_product(name):
         assert_equal(prepared, module, inputs([(LENGTH, DEPTH)], batch))
 
 
-NEAR_MISSES = {"diagonal": "bii,bjk->bj", "three operands": "bik,bjk,blk->bijl"}
+EQUATIONS = {
+    "one, transposed": ("bik->bki", 0), "one, summed": ("bik->kb", 0), "one with an ellipsis": ("b...k->b...", 0),
+    "three": ("bik,bjk,blk->bijl", 3), "three with weights": ("bik,bjk,bil->bjl", 2),
+    "four": ("bik,bjk,bjl,bml->bim", 3),
+}
+
+
+@pytest.mark.parametrize("name", EQUATIONS)
+def test_einsum_of_other_numbers_of_operands(name):
+    """Products from left to right (at most their number), or none; before and after prepare."""
+    equation, most = EQUATIONS[name]
+    module = Function(lambda m, x: torch.einsum(equation, *[x] * (equation.count(",") + 1)))
+    graph = check(module, (LENGTH, DEPTH))
+    assert "einsum.default" not in operators(graph) and operators(graph).count("bmm.default") <= most
+    assert_equal(prepare(graph), module, inputs([(LENGTH, DEPTH)], 5))
+
+
+NEAR_MISSES = {"diagonal": "bii,bjk->bj", "diagonal of one": "bii->bi"}
 
 
 @pytest.mark.parametrize("name", NEAR_MISSES)

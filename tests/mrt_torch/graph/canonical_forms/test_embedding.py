@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from mrt_torch.graph.capture import capture
-from tests.mrt_torch.graph.captured import BATCHES, Function, assert_equal, operators
+from mrt_torch.passes.prepare import prepare
+from tests.mrt_torch.graph.captured import BATCHES, Function, assert_equal, check, inputs, operators
 
 WORDS = 40
 
@@ -74,6 +75,32 @@ def test_constant_positions(name, form):
         index = index % 6
     module = Function((lambda m, x: x[:, m.i]) if form == "index" else (lambda m, x: x.index_select(1, m.i)), i=index)
     assert check_ids(module, 6) == targets
+
+
+PLACES = {
+    "pairs": (lambda m, x: x[(slice(None), *torch.tril_indices(4, 4, -1))], (4, 4)),
+    "pairs of a buffer": (lambda m, x: x[:, m.i[0], m.i[1]], (4, 4)),
+    "negative": (lambda m, x: x[:, :, m.i[0] - 3, m.i[1]], (2, 4, 4)),
+    "a table of places": (lambda m, x: x[:, m.i, m.i[:1]], (4, 4, 3)),
+    "one in each sample": (lambda m, x: x[torch.arange(x.shape[0]), (x[:, :, 0, 0] > 0).sum(1)], (4, 2, 3)),
+    "an element of each sample": (lambda m, x: x[torch.arange(x.shape[0]), (x > 0).sum(1) - 1], (4,)),
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_places_of_several_axes(name):
+    """Constant ones, and one for each sample, captured and prepared: exact."""
+    function, shape = PLACES[name]
+    module = Function(function, i=torch.tensor([[0, 1, 2], [3, 1, 3]]))
+    graph = check(module, shape)
+    assert "index.Tensor" not in operators(graph)
+    assert_equal(prepare(graph), module, inputs([shape], 5), relative=0)
+
+
+def test_places_across_the_batch_stay():
+    """Near miss: the batch is one of the axes, and not counted."""
+    graph = check(Function(lambda m, x: x[m.i, m.i], i=torch.tensor([0, 0])), (4,))
+    assert "index.Tensor" in operators(graph)
 
 
 def test_several_axes_stay():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.mrt_torch.graph.captured import Function, check
+from tests.mrt_torch.graph.captured import Function, check, operators
 
 LINEAR = "linear.default"
 PRODUCTS = {
@@ -55,6 +55,14 @@ def test_products_with_a_constant(name):
     found = [str(node.target).removeprefix("aten.") for node in graph.graph.nodes if node.op == "call_function"]
     assert [target for target in found if target in expected][-len(expected):] or set(expected) <= set(found)
     assert found.count(LINEAR) == 1 and "bmm.default" not in found
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_bilinear(bias):
+    """A linear layer with a row for each output."""
+    layer = nn.Bilinear(5, 4, 3, bias=bias)
+    graph = check(Function(lambda m, x: m.layer(x[..., :5], x[..., 5:]), layer=layer), (2, 9))
+    assert operators(graph).count(LINEAR) == 1 and "bilinear.default" not in operators(graph)
 
 
 def test_a_computed_weight_is_no_linear_layer():

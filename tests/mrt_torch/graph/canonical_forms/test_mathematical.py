@@ -34,6 +34,8 @@ CASES = {
                       ["abs.default", "pow.Tensor_Scalar"]),
     "x ** constant 2": (Function(lambda m, x: torch.pow(x, m.c), c=torch.tensor([2.0])), ["mul.Tensor"]),
     "x ** constant 1": (Function(lambda m, x: torch.pow(x + 1, m.c), c=torch.tensor([1.0])), ["add.Scalar"]),
+    "x ** computed constant": (Function(lambda m, x: x.abs() ** (1 / m.c), c=torch.tensor([2.5])),
+                               ["abs.default", "pow.Tensor_Scalar"]),
     "constant ** x": (Function(lambda m, x: torch.pow(m.c, x), c=torch.tensor(0.7)), ["mul.Scalar", "exp.default"]),
     "c / x": (Function(lambda m, x: 3 / (x.abs() + 1)),
               ["abs.default", "add.Scalar", "reciprocal.default", "mul.Scalar"]),

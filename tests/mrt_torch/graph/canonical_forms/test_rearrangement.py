@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tests.mrt_torch.graph.captured import Function, check
+from mrt_torch.passes.prepare import prepare
+from tests.mrt_torch.graph.captured import Function, assert_equal, check, inputs, operators
 
 SHUFFLE = ["reshape.default", "permute.default", "reshape.default"]
 SLICE, CAT, FLIP = "slice.Tensor", "cat.default", "flip.default"
@@ -29,6 +30,16 @@ CASES = {
 def test_rearrangement(name):
     function, shape, targets = CASES[name]
     check(Function(function), shape, targets=targets)
+
+
+@pytest.mark.parametrize("options", [{"kernel_size": 2, "stride": 2}, {"kernel_size": 1},
+                                     {"kernel_size": 3, "padding": 1},
+                                     {"kernel_size": (2, 3), "dilation": (2, 1), "padding": (0, 2), "stride": (3, 2)}])
+def test_windows_as_columns(options):
+    """Exact: slices, one for each place in the kernel."""
+    graph = check(nn.Unfold(**options), (2, 6, 7))
+    assert "im2col.default" not in operators(graph)
+    assert_equal(prepare(graph), nn.Unfold(**options), inputs([(2, 6, 7)], 5), relative=0)
 
 
 @pytest.mark.parametrize("module, shape", [(nn.ChannelShuffle(2), (6, 4, 5)), (nn.PixelShuffle(2), (4, 3, 3)),
