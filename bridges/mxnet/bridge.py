@@ -15,7 +15,7 @@ from bridges.mxnet.export_integer import export_integer
 from bridges.mxnet.import_integer import import_integer
 from bridges.mxnet.importer import find_model_inputs, import_symbol
 from bridges.mxnet.live import is_live, read_live
-from bridges.mxnet.names import unify_names
+from bridges.mxnet.names import unify_repeated_calls
 from bridges.mxnet.params_file import read_params, strip_prefixes
 from bridges.mxnet.symbol_file import Symbol, read_symbol
 from mrt_torch.bridge import Shapes
@@ -68,7 +68,7 @@ class MXNetBridge:
         Raises:
             InvalidFileError: a file is missing or corrupt.
         """
-        symbol = unify_names(read_symbol(path))
+        symbol = unify_repeated_calls(read_symbol(path))
         parameters_path = parameters_path or _parameters_beside(path)
         return MXNetModel(symbol, strip_prefixes(read_params(parameters_path), parameters_path))
 
@@ -79,7 +79,7 @@ class MXNetBridge:
     def load_object(self, model: Any, parameters: Any) -> MXNetModel:
         """The model of a live object; see ``read_live``."""
         symbol, params = read_live(model, parameters)
-        return MXNetModel(unify_names(symbol), params)
+        return MXNetModel(unify_repeated_calls(symbol), params)
 
     def save(self, module: fx.GraphModule, stage: Stage, path: str, parameters_path: str | None) -> None:
         """Write a float or integer graph as an MXNet symbol.

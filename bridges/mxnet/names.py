@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Collection
 from dataclasses import replace
 
 from bridges.mxnet.symbol import Symbol
@@ -26,26 +27,42 @@ def check_names(symbol: Symbol) -> None:
         raise InvalidGraphError(
             "nodes of the MXNet symbol share their names", where=f"first at node {repeated[0].partition(' (')[0]}",
             why=", ".join(repeated[:20]),
-            remedy="rename them, or let bridges.mxnet.unify_names(symbol) do it, as Model.load does")
+            remedy="rename them, or let bridges.mxnet.unify_names(symbol) do it")
 
 
 def unify_names(symbol: Symbol) -> Symbol:
-    """The symbol with ``_1``, ``_2``, ... added to operator names already taken. (MRT's ``unify_name_json``.)
+    """The symbol with ``_1``, ``_2``, ... added to operator names already taken. (MRT's ``unify_name_json``.)"""
+    return _unified(symbol, {node.name for node in symbol.operators})
 
-    Gluon gives a block that is called several times, as one ReLU often is, the same name each time. What is renamed is
-    logged.
+
+def unify_repeated_calls(symbol: Symbol) -> Symbol:
+    """The symbol with the calls of a gluon block told apart, which is one ReLU that several layers share.
+
+    Gluon gives them one name; they are operators of one kind with equal attributes. Other nodes that share a name keep
+    it, for ``check_names`` to refuse: there the file is damaged, or was edited by hand. What is renamed is logged.
     """
+    kinds: dict[str, set] = defaultdict(set)
+    for node in symbol.operators:
+        kinds[node.name].add((node.operator, frozenset(node.attributes.items())))
+    variables = {node.name for node in symbol.variables}
+    unified = _unified(symbol, {name for name, seen in kinds.items() if len(seen) == 1 and name not in variables})
+    renamed = [f"'{new.name}'" for old, new in zip(symbol.nodes, unified.nodes, strict=True) if old.name != new.name]
+    if renamed:
+        logger.warning("%d operators that share their names were told apart by numbers: %s", len(renamed),
+                       ", ".join(renamed[:20]))
+    return unified
+
+
+def _unified(symbol: Symbol, names: Collection[str]) -> Symbol:
+    """The symbol with operators of these names told apart."""
     taken = {node.name for node in symbol.variables}
     counters: Counter[str] = Counter()
     nodes = []
     for node in symbol.nodes:
         name = node.name
-        while not node.is_variable and name in taken:
+        while not node.is_variable and node.name in names and name in taken:
             counters[node.name] += 1
             name = f"{node.name}_{counters[node.name]}"
         taken.add(name)
         nodes.append(node if name == node.name else replace(node, name=name))
-    if counters:
-        logger.warning("operators that share their names were told apart by numbers: %s",
-                       ", ".join(f"'{name}' (+{count})" for name, count in list(counters.items())[:20]))
     return replace(symbol, nodes=tuple(nodes))

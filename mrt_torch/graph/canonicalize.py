@@ -66,6 +66,7 @@ class _Canonicalizer:
         self._parameters: dict[fx.Node, str] = {}
         self._regions: dict[fx.Node, list[Any]] = {}
         self._written: dict[str, fx.Node] = {}
+        self._folded: list[torch.Tensor] = []
 
     def run(self) -> fx.GraphModule:
         signature = self._program.graph_signature
@@ -201,6 +202,7 @@ class _Canonicalizer:
         with self._editor.inheriting(node):
             call = self._call(node)
             value = self._form(call)
+            self._folded += call.folded
             written = written_argument(node)
             if written is not None:
                 value = self._in_dtype(call, value, written)
@@ -251,11 +253,11 @@ class _Canonicalizer:
         """Refuse results that depend on a tensor the module changes, here or through another view of it."""
         storages = {self._tensors[name].untyped_storage().data_ptr(): name for name in self._written
                     if name in self._tensors}
-        for node in module.graph.nodes:
-            if node.op == "get_attr":
-                name = storages.get(getattr(module, node.target).untyped_storage().data_ptr())
-                if name is not None:
-                    raise UnsupportedOperatorError(
-                        f"the result depends on '{name}', which the module changes every time it runs",
-                        where=describe(self._written[name]),
-                        remedy="keep the tensor constant in evaluation mode, or pass it as an input")
+        read = [getattr(module, node.target) for node in module.graph.nodes if node.op == "get_attr"]
+        for tensor in [*read, *self._folded]:
+            name = storages.get(tensor.untyped_storage().data_ptr())
+            if name is not None:
+                raise UnsupportedOperatorError(
+                    f"the result depends on '{name}', which the module changes every time it runs",
+                    where=describe(self._written[name]),
+                    remedy="keep the tensor constant in evaluation mode, or pass it as an input")

@@ -32,6 +32,7 @@ class Call:
         batch: the free axis.
         materialise: makes a node of the new graph that computes a SymbolicSize.
         created: the nodes emitted so far.
+        folded: tensors that were read while the form was chosen.
     """
 
     node: fx.Node
@@ -42,6 +43,7 @@ class Call:
     batch: BatchAxis
     materialise: Callable[[SymbolicSize], fx.Node | int]
     created: list[fx.Node] = field(default_factory=list)
+    folded: list[torch.Tensor] = field(default_factory=list)
 
     def __getitem__(self, name: str) -> Any:
         """An argument by its name in the operator's schema; its default when the program leaves it out."""
@@ -98,6 +100,7 @@ class Call:
             for node in nodes:
                 args, kwargs = fx.map_arg((node.args, node.kwargs), tensors.get)
                 tensors[node] = self.editor.tensor_of(node) if node.op == "get_attr" else node.target(*args, **kwargs)
+        self.folded += [self.editor.tensor_of(node) for node in nodes if node.op == "get_attr"]
         return tensors[value]
 
     def shape(self) -> list[int]:

@@ -55,6 +55,7 @@ def register_squared_relu():
     @register_transformer(torch.ops.mrt_extension.squared_relu.default)
     class SquaredRelu(Transformer):
         op_name = "squared_relu"
+        cvm_operators = ("relu", "broadcast_mul")
 
         def quantize(self, op, *, context, **keywords):
             node, scale = context.requantize(op.args[0], 15)
