@@ -27,7 +27,8 @@ class BatchNorm(Transformer):
 
     def validate(self, op: fx.Node, **context: Any) -> str | None:
         if op.args[5]:
-            return "it normalises with the statistics of the batch (training mode); call eval() before the capture"
+            return ("it normalises with the statistics of the batch (training mode); "
+                    "put the module into evaluation mode before the capture")
         if any(node is not None and node.op != "get_attr" for node in op.args[1:5]):
             return "its statistics are computed, not parameters"
         if op.args[3] is None or op.args[4] is None:

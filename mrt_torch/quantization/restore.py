@@ -11,15 +11,12 @@ from torch import fx
 from mrt_torch.cvm.interval import Interval
 from mrt_torch.graph.editor import tensor_of
 from mrt_torch.graph.facts import set_facts, source_name
+from mrt_torch.graph.float_operators import define_float_operator
 from mrt_torch.quantization.context import QuantizationContext, Quantized
 from mrt_torch.quantization.precision import int_realize
 from mrt_torch.quantization.precision import scale as scale_of
 
 RESTORED_PRECISION = 16
-
-_LIBRARY = torch.library.Library("mrt", "DEF")
-_LIBRARY.define("dequantize(Tensor data, float scale) -> Tensor")
-_LIBRARY.define("quantize(Tensor data, float scale, int precision) -> Tensor")
 
 
 def _dequantize(data: torch.Tensor, scale: float) -> torch.Tensor:
@@ -30,8 +27,8 @@ def _quantize(data: torch.Tensor, scale: float, precision: int) -> torch.Tensor:
     return int_realize(data.to(torch.float64) * scale, precision)
 
 
-for _name, _kernel in (("dequantize", _dequantize), ("quantize", _quantize)):
-    _LIBRARY.impl(_name, _kernel, "CompositeExplicitAutograd")
+define_float_operator("dequantize", "(Tensor data, float scale) -> Tensor", _dequantize)
+define_float_operator("quantize", "(Tensor data, float scale, int precision) -> Tensor", _quantize)
 
 
 def restore_node(op: fx.Node, context: QuantizationContext) -> Quantized:

@@ -59,7 +59,10 @@ def _from_torch(name: str, shape: tuple[int, ...]) -> Model:
 
 
 def gluon_stem(name: str, size: int) -> Path:
-    """Export a model-zoo network with seeded weights; the statistics of BatchNorm are those of one seeded batch."""
+    """Export a model-zoo network with seeded weights. BatchNorm keeps mean 0 and variance 1.
+
+    MXNet changes them in its backward pass only; ``gluoncv_export.set_statistics`` computes them for the zoo's table.
+    """
     from bridges.mxnet.installation import import_mxnet
     mx = import_mxnet()
     from mxnet.gluon.model_zoo import vision

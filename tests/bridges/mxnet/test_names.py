@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bridges.mxnet import import_symbol, unify_names
+from bridges.mxnet.names import unify_repeated_calls
 from bridges.mxnet.symbol import Symbol, SymbolNode
 from mrt_torch import Model
 from mrt_torch.errors import InvalidGraphError
@@ -37,6 +38,28 @@ def test_unify_names_repairs_and_keeps_the_rest():
     assert [node.name for node in unified.nodes] == ["data", "act", "act_1"]
     assert unify_names(unified) == unified
     import_symbol(unified, {}, (1, 2))
+
+
+OTHERS = {
+    "of another kind": (DATA, RELU, SymbolNode("sigmoid", "act", {}, ((1, 0),))),
+    "with other attributes": (DATA, SymbolNode("_plus_scalar", "act", {"scalar": "1"}, ((0, 0),)),
+                              SymbolNode("_plus_scalar", "act", {"scalar": "2"}, ((1, 0),))),
+    "named like a variable": (DATA, SymbolNode("relu", "data", {}, ((0, 0),)),
+                              SymbolNode("relu", "data", {}, ((1, 0),))),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_only_repeated_calls_are_told_apart(name):
+    symbol = Symbol(OTHERS[name], ((2, 0),))
+    assert unify_repeated_calls(symbol) == symbol
+    with pytest.raises(InvalidGraphError):
+        import_symbol(symbol, {}, (1, 2))
+
+
+def test_repeated_calls_are_told_apart():
+    unified = unify_repeated_calls(Symbol((DATA, RELU, AGAIN), ((2, 0),)))
+    assert [node.name for node in unified.nodes] == ["data", "act", "act_1"]
 
 
 def test_a_loaded_model_has_names_of_its_own(mxnet, tmp_path, caplog):
