@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from mrt_torch.calibrate_command import calibrate
 from mrt_torch.demo import DemoReport, run_demo
 from mrt_torch.errors import MRTError
 from mrt_torch.inspection import ModelDescription, explain_model, inspect_model, parse_shapes
@@ -48,6 +49,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def commands(verbose: bool) -> None:
     """Turn a neural network into an integer-only graph that gives the same bits on every machine."""
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(name)s: %(message)s")
+
+
+commands.add_command(calibrate)
 
 
 @commands.command()

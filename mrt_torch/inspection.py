@@ -99,7 +99,7 @@ def inspect_model(path: str | os.PathLike[str], params: str | os.PathLike[str] |
     path = Path(path)
     if path.is_dir():
         return describe_model(Model.load_cvm(path), str(path), "deployed CVM model")
-    parameters = _parameters_of(path, params)
+    parameters = parameters_of(path, params)
     if parameters is None or not parameters.endswith(SAFETENSORS):
         for entry in entry_points(group=GROUP):
             inspector: Inspector = entry.load()
@@ -120,11 +120,11 @@ def explain_model(path: str | os.PathLike[str], params: str | os.PathLike[str] |
     if path.is_dir():
         raise InvalidArgumentError("a deployed model has no rewriting rules", where=str(path),
                                    remedy="explain the float model it was made from")
-    Model.load(path, _parameters_of(path, params)).prepare(shapes, report)
+    Model.load(path, parameters_of(path, params)).prepare(shapes, report)
     return report
 
 
-def _parameters_of(path: Path, params: str | os.PathLike[str] | None) -> str | None:
+def parameters_of(path: Path, params: str | os.PathLike[str] | None) -> str | None:
     """The parameter file that was given, or the one of our own form beside the model; None leaves it to the bridge."""
     beside = path.with_suffix(SAFETENSORS)
     if params is None and beside.is_file() and not path.name.endswith("-symbol.json"):

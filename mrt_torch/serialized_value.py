@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from mrt_torch.errors import InvalidArgumentError
+from mrt_torch.named_classes import NamedClasses
 
 
 def finite_number(value: float, what: str) -> float:
@@ -46,24 +47,8 @@ class SerializedValue:
         return f"{type(self).__name__}({', '.join(map(repr, self.serialize()[1:]))})"
 
 
-class ValueRegistry:
+class ValueRegistry(NamedClasses):
     """Classes of one kind of value by name; users add their own with ``register``."""
-
-    def __init__(self, kind: str):
-        self.kind = kind
-        self._classes: dict[str, type] = {}
-
-    def register(self, cls: type) -> type:
-        """Class decorator.
-
-        Raises:
-            InvalidArgumentError: the name is taken.
-        """
-        if cls.name in self._classes:
-            raise InvalidArgumentError(f"a {self.kind} called '{cls.name}' is registered already",
-                                       remedy="choose another name")
-        self._classes[cls.name] = cls
-        return cls
 
     def read(self, serialized: Sequence) -> Any:
         """The value a serialized list stands for.
@@ -76,18 +61,12 @@ class ValueRegistry:
                                        why=f"saw {serialized!r}",
                                        remedy="pass what serialize returned")
         name, *values = serialized
-        if name not in self._classes:
+        if name not in self:
             raise InvalidArgumentError(f"no {self.kind} is called '{name}'",
-                                       remedy=f"known are {', '.join(self._classes)}")
+                                       remedy=f"known are {', '.join(self)}")
         try:
-            return self._classes[name](*values)
+            return self[name](*values)
         except TypeError as error:
             raise InvalidArgumentError(f"the {self.kind} '{name}' takes other values",
                                        why=f"saw {values!r}: {error}",
                                        remedy="pass what serialize returned") from error
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._classes
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._classes)

@@ -39,8 +39,8 @@ def free_shape(node: fx.Node) -> list[int]:
 def is_batch_free(module: fx.GraphModule) -> bool:
     """True when the graph accepts another batch, and every output follows it on axis 0, or on that of an input."""
     inputs = [node for node in module.graph.nodes if node.op == "placeholder"]
-    output = next(node for node in module.graph.nodes if node.op == "output")
-    if not inputs or not all(shape_of(node) for node in inputs):
+    output = next((node for node in module.graph.nodes if node.op == "output"), None)
+    if output is None or not inputs or not all(shape_of(node) for node in inputs):
         return False
     axes = {0} | {facts_of(node).batch_axis for node in inputs}
     return all(_follows(node, axes) for node in output.all_input_nodes if shape_of(node))

@@ -48,13 +48,21 @@ def save_graph(module: fx.GraphModule, stage: Stage, path: str | os.PathLike[str
         InvalidArgumentError: the graph holds a target or argument that has no written form.
     """
     from safetensors.torch import save
-    names = {target: name for name, target in _targets().items()}
-    nodes = [_write_node(node, names) for node in module.graph.nodes]
-    document = {"format": FORMAT, "stage": stage.value, "nodes": nodes, "record": record}
+    document = {"format": FORMAT, "stage": stage.value, "nodes": graph_nodes(module), "record": record}
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in sorted(module.named_buffers())}
     text = json.dumps(document, indent=1, allow_nan=False)
     atomic_write(tensors_path, save(tensors))
     atomic_write(path, text.encode())
+
+
+def graph_nodes(module: fx.GraphModule) -> list[dict[str, Any]]:
+    """The nodes of a graph as JSON objects, in order.
+
+    Raises:
+        InvalidArgumentError: the graph holds a target or argument that has no written form.
+    """
+    names = {target: name for name, target in _targets().items()}
+    return [_write_node(node, names) for node in module.graph.nodes]
 
 
 def load_graph(path: str | os.PathLike[str], tensors_path: str | os.PathLike[str]) -> tuple[fx.GraphModule, Stage, Any]:

@@ -13,7 +13,7 @@ from mrt_torch.graph.editor import GraphEditor
 from mrt_torch.ops.registry import register_pass, register_transformer
 from mrt_torch.ops.transformer import Transformer
 from mrt_torch.ops.transposition import reverse_transpose
-from mrt_torch.quantization.context import QuantizationContext, Quantized
+from mrt_torch.quantization.context import Held, QuantizationContext, Quantized
 from mrt_torch.quantization.precision import scale as scale_of
 
 aten = torch.ops.aten
@@ -37,9 +37,10 @@ class Relu(ElementwiseTransformer):
     op_name = "relu"
     cvm_operators = ("relu",)
 
-    def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
-        node, scale = context.value(op.args[0])
-        return Quantized(context.call("relu", node), scale)
+    def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Held:
+        """Exact, whatever the scales of the channels."""
+        held = context.held(op.args[0])
+        return held._replace(node=context.call("relu", held.node))
 
 
 @register_pass("validate", "calculate_ops")

@@ -3,73 +3,39 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
 from torch import fx
 
-from mrt_torch.cvm.interval import precision_range
 from mrt_torch.errors import PrecisionError
 from mrt_torch.graph.editor import GraphEditor, shape_of
-from mrt_torch.graph.facts import describe, facts_of
+from mrt_torch.graph.facts import describe, facts_of, source_name
+from mrt_torch.graph.free_axis import free_axis
+from mrt_torch.ops.channel_slices import slice_channels
 from mrt_torch.ops.explanation import decline
 from mrt_torch.ops.padding import pad_amounts
 from mrt_torch.ops.registry import register_pass, register_transformer
 from mrt_torch.ops.slicing import slice_integers
 from mrt_torch.ops.spatial import not_an_image, numbers
 from mrt_torch.ops.transformer import Transformer
-from mrt_torch.quantization.context import QuantizationContext, Quantized
+from mrt_torch.quantization.context import Held, QuantizationContext
+from mrt_torch.quantization.operands import operand
+from mrt_torch.quantization.second_moment import convolution_windows
+from mrt_torch.quantization.weighted_sum import (
+    PARTIAL_SUM,
+    offset_constant,
+    operand_bits,
+    quantize_weight_and_bias,
+    record,
+    sum_of_products,
+    with_weight_zeros,
+)
 
 aten = torch.ops.aten
-# Leaves a bit for the sum with the products and one for the shift that follows.
-WIDEST_BIAS = 30
-LONE_BIAS = 16
 # Products of 8 by 8 bits whose sum the runtime takes to fit 32: 8 + 8 + bit_length(K) <= 32.
 LARGEST_KERNEL = 65535
-PARTIAL_SUM = 31        # the runtime takes a sum of two to be a bit wider, and 32 bits is all there is
-LARGEST_STEP = 1 - 2.0 ** -6
-
-
-def quantize_weight_and_bias(context: QuantizationContext, x: fx.Node, weight: fx.Node, bias: fx.Node | None,
-                             bits: int, largest_scale: float = math.inf
-                             ) -> tuple[fx.Node, fx.Node, fx.Node | None, float]:
-    """Integer nodes of Y = X * W + B and the scale of Y. (MRT's ``_quantize_xwb``.)
-
-    X and W are requantized to ``bits`` bits, B = round(b * s_x * s_w). Where that would exceed 30 bits, as with
-    weights next to zero beside an ordinary bias, the weight's scale is lowered until it does not. Where X or W is
-    all zero, Y is the bias alone, which gets 16 bits: the scale of zeros is free. The weight's scale is
-    ``largest_scale`` at most.
-    """
-    quantized = context.requantize(x, bits)
-    weight_scale = None if math.isinf(largest_scale) else min(context.parameter_scale(weight, bits), largest_scale)
-    largest = 0.0 if bias is None else float(context.tensor(bias).abs().max())
-    if largest > 0:
-        integers = context.parameter_scale(weight, bits) * quantized.scale * largest
-        if quantized.value_range.magnitude == 0 or context.threshold(weight) == 0:
-            weight_scale = precision_range(LONE_BIAS) / (quantized.scale * largest)
-        elif integers > precision_range(WIDEST_BIAS):
-            weight_scale = min(precision_range(WIDEST_BIAS) / (quantized.scale * largest), largest_scale)
-    kernel = context.parameter(weight, bits, weight_scale)
-    scale = quantized.scale * kernel.scale
-    offset = None if bias is None else context.parameter(bias, WIDEST_BIAS, scale).node
-    return quantized.node, kernel.node, offset, scale
-
-
-def quantize_within(bits: int, context: QuantizationContext, x: fx.Node, weight: fx.Node, bias: fx.Node | None,
-                    operand_bits: int) -> tuple[fx.Node, fx.Node, fx.Node | None, float]:
-    """``quantize_weight_and_bias`` with the weight's scale lowered until |B| + |X| * sum(|W|) fits ``bits`` bits."""
-    largest_scale = math.inf
-    while True:
-        found = data, kernel, offset, scale = quantize_weight_and_bias(context, x, weight, bias, operand_bits,
-                                                                       largest_scale)
-        data_range = facts_of(data).value_range
-        taps = context.editor.tensor_of(kernel).flatten(1).abs().sum(1, dtype=torch.int64)
-        bound = int(taps.max()) * data_range.magnitude
-        bound += 0 if offset is None else facts_of(offset).value_range.magnitude
-        if bound <= precision_range(bits):
-            return found
-        data_scale = context.requantize(x, operand_bits).scale
-        largest_scale = scale / data_scale * min(precision_range(bits) / bound, LARGEST_STEP)
 
 
 def computed_parameter(weight: fx.Node, bias: fx.Node | None) -> str | None:
@@ -90,7 +56,7 @@ class Convolution(Transformer):
     """
 
     op_name = "Convolution"
-    cvm_operators = ("conv2d", "strided_slice", "elemwise_add", "broadcast_add")
+    cvm_operators = ("conv2d", "strided_slice", "elemwise_add", "broadcast_add", "broadcast_mul", "repeat")
     limits = f"The weight is a parameter; kh * kw is {LARGEST_KERNEL} at most."
 
     def validate(self, op: fx.Node, **context: Any) -> str | None:
@@ -129,26 +95,68 @@ class Convolution(Transformer):
         padding = [padding[axis] + spatial.get(2 + axis, 0) for axis in (0, 1)]
         return editor.call(op.target, data, weight, bias, stride, padding, dilation, groups)
 
-    def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
-        """See ``quantize_weight_and_bias``; the result has the scale s_x * s_w.
+    def slice_channel(self, op: fx.Node, *, editor: GraphEditor, gn_info: Any, **kwargs: Any) -> fx.Node:
+        *operands, stride, padding, dilation, groups = convolution_arguments(op)
+        return slice_channels(op, operands, (stride, padding, dilation, 1), groups, editor=editor, gn_info=gn_info)
+
+    def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Held:
+        """See ``operand`` and ``quantize_weight_and_bias``; a channel of the result has the scale s_x * s_w.
 
         Where the runtime could not take a sum of so many products to fit 32 bits (8 + 8 + bit_length(K), and one for
-        a bias), the input channels are cut: Y = B + X1 * W1 + X2 * W2 + ..., whose parts share one scale, so their
+        a bias), the input channels are cut: Y = B + X1 * W1 + X2 * W2 + ..., whose parts share their scales, so their
         sum is exact. (The original refused.) Where the sum itself might exceed 31 bits, W gets a smaller scale.
         """
         x, weight, bias, stride, padding, dilation, groups = convolution_arguments(op)
-        data, kernel, offset, scale = quantize_within(PARTIAL_SUM, context, x, weight, bias,
-                                                      context.settings.operator_precision(self.op_name))
+        data = operand(context, x, operand_bits(context, op, self.op_name, weight), groups,
+                       affine=not any(padding) or free_axis(op) in (0, None))
         options = {"strides": list(stride), "padding": list(padding), "dilation": list(dilation), "groups": groups}
-        room = 32 - sum(facts_of(node).value_range.precision for node in (data, kernel))
+        found = quantize_weight_and_bias(context, op, weight, bias, data, partial(_zeros_through, op),
+                                         partial(_windows, op))
+        kernel = context.constant(source_name(weight), found.kernel)
+        room = 32 - max(facts_of(part).value_range.precision for part, _ in data.parts) \
+            - facts_of(kernel).value_range.precision
         length = math.prod(shape_of(kernel)[1:])
-        if length.bit_length() + int(offset is not None) <= room:
-            return Quantized(context.call("conv2d", data, kernel, offset, **options), scale)
-        total = _sum_of_parts(op, context, data, kernel, (2 ** room - 1), options)
-        if offset is not None:
-            column = context.editor.tensor_of(offset).reshape(-1, 1, 1)
-            total = context.call("broadcast_add", total, context.constant(f"{offset.name}_column", column))
-        return Quantized(total, scale)
+        fits = length.bit_length() <= room
+        inside = len(data.parts) == 1 and found.offset is not None and found.offset.dim() == 1 \
+            and length.bit_length() < room
+        offset = offset_constant(context, op, bias, found, rank=1 if inside else 4)
+
+        def multiply(part: fx.Node) -> fx.Node:
+            if fits:
+                return context.call("conv2d", part, kernel, offset if inside else None, **options)
+            return _sum_of_parts(op, context, part, kernel, 2 ** room - 1, options)
+
+        total = sum_of_products(context, found, multiply)
+        total = with_weight_zeros(context, found, total, source_name(weight), groups,
+                                  lambda part, ones: context.call("conv2d", part, ones, None, **options))
+        if offset is not None and not inside:
+            total = context.call("broadcast_add", context.narrow(total, PARTIAL_SUM), offset)
+        record(context, op, offset, total, found)
+        return found.quantized(total)
+
+
+def _windows(op: fx.Node, x: torch.Tensor, positions: int) -> torch.Tensor:
+    """What of the operand the weights of each group are multiplied with: (groups, taps, windows)."""
+    _, weight, _, stride, padding, dilation, groups = convolution_arguments(op)
+    return convolution_windows(x, shape_of(weight)[2:], stride, padding, dilation, groups, positions)
+
+
+def _zeros_through(op: fx.Node, kernel: torch.Tensor, zeros: torch.Tensor) -> torch.Tensor:
+    """What a convolution makes of an image that holds the zero points: (O,), or (1, O, H, W) where the border differs.
+
+    Exact: sums of products of 8 bits in float64.
+    """
+    x, _, _, stride, padding, dilation, groups = convolution_arguments(op)
+    channels, extents = shape_of(x)[1], shape_of(x)[2:]
+    if not bool(zeros.any()):
+        return torch.zeros(len(kernel), dtype=torch.float64)
+    image = zeros.repeat_interleave(channels // len(zeros)).reshape(1, -1, 1, 1)
+    if not any(padding):
+        image = image.expand(-1, -1, *kernel.shape[2:])
+        return torch.nn.functional.conv2d(image, kernel, None, 1, 0, 1, groups).reshape(-1)
+    image = image.expand(-1, -1, *extents)
+    found = torch.nn.functional.conv2d(image, kernel, None, stride, padding, dilation, groups)
+    return found[0, :, 0, 0] if bool((found == found[:, :, :1, :1]).all()) else found
 
 
 def _border_of(x: fx.Node) -> tuple[fx.Node, fx.Node | None] | None:

@@ -16,7 +16,8 @@ from mrt_torch.ops.registry import register_pass, register_transformer
 from mrt_torch.ops.transformer import Transformer
 from mrt_torch.ops.transposition import PERMUTE, reverse_transpose, sink_common_transpose
 from mrt_torch.ops.vector_norm import divided_by_own_norm
-from mrt_torch.quantization.context import QuantizationContext, Quantized
+from mrt_torch.quantization.affine import affine_factors, affine_sum, has_affine, same_affine_scale
+from mrt_torch.quantization.context import Held, QuantizationContext, Quantized
 
 aten = torch.ops.aten
 WIDEST_TERM = 30
@@ -78,7 +79,7 @@ class BroadcastAdd(BinaryTransformer):
 
     op_name = "broadcast_add"
     cvm_operators = ("elemwise_add", "broadcast_add")
-    elementwise, broadcast = "elemwise_add", "broadcast_add"
+    elementwise, broadcast, sign = "elemwise_add", "broadcast_add", 1
 
     def rewrite(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
         """X + c where B is a constant of one element."""
@@ -88,10 +89,14 @@ class BroadcastAdd(BinaryTransformer):
     def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
         """Both at the scale of the larger threshold in 16 bits, then the integer sum.
 
-        Error: half a unit of 16 bits for each of them.
+        Error: half a unit of 16 bits for each of them. Zero points that are configured come back behind the sum.
         """
-        nodes, scale = quantize_scale(op, context, context.settings.operator_precision(self.op_name))
-        return Quantized(context.call(self.elementwise if _same_shapes(op) else self.broadcast, *nodes), scale)
+        bits = context.settings.operator_precision(self.op_name)
+        name = self.elementwise if _same_shapes(op) else self.broadcast
+        if has_affine(context, op.args):
+            return Quantized(*affine_sum(context, op.args, bits, name, self.sign))
+        nodes, scale = quantize_scale(op, context, bits)
+        return Quantized(context.call(name, *nodes), scale)
 
 
 @register_pass("validate", "calculate_ops", "prepare_for_compile", "compile")
@@ -100,8 +105,8 @@ class BroadcastSub(BroadcastAdd):
     """X - B."""
 
     op_name = "broadcast_sub"
-    cvm_operators = ("elemwise_sub", "broadcast_sub")
-    elementwise, broadcast = "elemwise_sub", "broadcast_sub"
+    cvm_operators = ("elemwise_sub", "broadcast_sub", "broadcast_add")
+    elementwise, broadcast, sign = "elemwise_sub", "broadcast_sub", -1
 
     def rewrite(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
         """X - c, or c - X, where the other is a constant of one element."""
@@ -117,7 +122,7 @@ class BroadcastMul(BinaryTransformer):
     """X * B."""
 
     op_name = "broadcast_mul"
-    cvm_operators = ("broadcast_mul",)
+    cvm_operators = ("broadcast_mul", "broadcast_add")
 
     def rewrite(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
         """A constant of one element becomes a scalar, which costs nothing."""
@@ -129,9 +134,7 @@ class BroadcastMul(BinaryTransformer):
 
         Error: half a unit of each factor, times the other; the product itself is exact.
         """
-        bits = context.settings.operator_precision(self.op_name)
-        left = context.requantize(op.args[0], bits)
-        right = context.requantize(op.args[1], min(bits, PRODUCT_BITS - bits))
+        left, right = affine_factors(context, op.args, context.settings.operator_precision(self.op_name), PRODUCT_BITS)
         return Quantized(context.call("broadcast_mul", left.node, right.node), left.scale * right.scale)
 
     def prepare_for_compile(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
@@ -179,7 +182,7 @@ class Maximum(BinaryTransformer):
     """max(X, B)."""
 
     op_name = "_maximum"
-    cvm_operators = ("broadcast_max",)
+    cvm_operators = ("broadcast_max", "broadcast_add")
 
     def rewrite(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
         """A clip from c upwards where B is a constant c of one element."""
@@ -188,7 +191,11 @@ class Maximum(BinaryTransformer):
 
     def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
         """Both at the scale of the larger threshold in 16 bits, then the larger integer."""
-        nodes, scale = quantize_scale(op, context, context.settings.operator_precision("broadcast_add"))
+        bits = context.settings.operator_precision("broadcast_add")
+        if has_affine(context, op.args):
+            parts, scale = same_affine_scale(context, op.args, bits)
+            return Quantized(context.call("broadcast_max", *(part.restored(context) for part in parts)), scale)
+        nodes, scale = quantize_scale(op, context, bits)
         return Quantized(context.call("broadcast_max", *nodes), scale)
 
 
@@ -221,10 +228,10 @@ class Negative(Transformer):
         """See ``reverse_transpose``."""
         return reverse_transpose(op, editor=editor, **context)
 
-    def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
-        """Exact."""
-        node, scale = context.value(op.args[0])
-        return Quantized(context.call("negative", node), scale)
+    def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Held:
+        """Exact, whatever the scales of the channels."""
+        held = context.held(op.args[0])
+        return held._replace(node=context.call("negative", held.node))
 
 
 @register_pass("validate", "rewrite", "calculate_ops", "prepare_for_compile", "compile")

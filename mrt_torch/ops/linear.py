@@ -10,12 +10,23 @@ from torch import fx
 
 from mrt_torch.graph.contraction import contract
 from mrt_torch.graph.editor import GraphEditor, shape_of
-from mrt_torch.graph.facts import facts_of
+from mrt_torch.graph.facts import facts_of, source_name
 from mrt_torch.graph.free_axis import free_axis, free_shape
-from mrt_torch.ops.convolution import quantize_weight_and_bias
+from mrt_torch.ops.channel_slices import slice_channels
 from mrt_torch.ops.registry import register_pass, register_transformer
 from mrt_torch.ops.transformer import Transformer
-from mrt_torch.quantization.context import QuantizationContext, Quantized
+from mrt_torch.quantization.context import Held, QuantizationContext
+from mrt_torch.quantization.operands import operand
+from mrt_torch.quantization.second_moment import dense_windows
+from mrt_torch.quantization.weighted_sum import (
+    PARTIAL_SUM,
+    offset_constant,
+    operand_bits,
+    quantize_weight_and_bias,
+    record,
+    sum_of_products,
+    with_weight_zeros,
+)
 
 aten = torch.ops.aten
 # The runtime adds the bit length of the reduction length to 8 + 8 bits, and one bit for a bias.
@@ -30,7 +41,7 @@ class FullyConnected(Transformer):
     """Y = X * W^T + B over the last axis."""
 
     op_name = "FullyConnected"
-    cvm_operators = ("dense", "reshape", "strided_slice", "elemwise_add")
+    cvm_operators = ("dense", "reshape", "strided_slice", "elemwise_add", "broadcast_add", "broadcast_mul")
     limits = "The axis that is summed over cannot be the batch."
 
     @staticmethod
@@ -67,25 +78,48 @@ class FullyConnected(Transformer):
         flat = editor.call(aten.reshape.default, op.args[0], [-1, shape[-1]])
         return editor.call(aten.reshape.default, editor.call(aten.linear.default, flat, *op.args[1:]), free_shape(op))
 
-    def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
-        """See ``quantize_weight_and_bias``.
+    def slice_channel(self, op: fx.Node, *, editor: GraphEditor, gn_info: Any, **kwargs: Any) -> fx.Node:
+        return slice_channels(op, self.arguments(op), editor=editor, gn_info=gn_info)
+
+    def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Held:
+        """See ``operand`` and ``quantize_weight_and_bias``; a column of the result has the scale s_x * s_w.
 
         A reduction longer than 32767 is cut: Y = B + X1 * W1^T + X2 * W2^T + ... (matrix decomposition), whose parts
-        share one scale, so their sum is exact. (The original cut the float graph and rounded each part.)
+        share their scales, so their sum is exact. (The original cut the float graph and rounded each part.)
         """
         x, weight, bias = self.arguments(op)
-        data, weight, offset, scale = quantize_weight_and_bias(
-            context, x, weight, bias, context.settings.operator_precision(self.op_name))
-        length = shape_of(op.args[1])[1]
-        if length <= LONGEST_REDUCTION:
-            return Quantized(context.call("dense", data, weight, offset), scale)
-        total = None
-        integers = context.editor.tensor_of(weight)
-        for begin in range(0, length, LONGEST_REDUCTION):
-            end = min(begin + LONGEST_REDUCTION, length)
-            part = context.call("strided_slice", data, begin=[0, begin], end=[2 ** 31 - 1, end], stride=[1, 1])
-            columns = context.constant(f"{weight.name}_{begin}", integers[:, begin:end])
-            product = context.call("dense", part, columns, offset if total is None else None)
-            product = context.narrow(product, facts_of(product).value_range.precision)
-            total = product if total is None else context.call("elemwise_add", total, product)
-        return Quantized(total, scale)
+        data = operand(context, x, operand_bits(context, op, self.op_name, weight))
+        found = quantize_weight_and_bias(context, op, weight, bias, data, _zeros_through,
+                                         lambda x, _: dense_windows(x))
+        inside = len(data.parts) == 1 and shape_of(weight)[1] <= LONGEST_REDUCTION
+        offset = offset_constant(context, op, bias, found, rank=1 if inside else 2)
+        total = sum_of_products(context, found, lambda part: _product(context, part, source_name(weight), found.kernel,
+                                                                      offset if inside else None))
+        total = with_weight_zeros(context, found, total, source_name(weight), 1, lambda part, ones: context.call(
+            "dense", part, ones, None))
+        if offset is not None and not inside:
+            total = context.call("broadcast_add", context.narrow(total, PARTIAL_SUM), offset)
+        record(context, op, offset, total, found)
+        return found.quantized(total)
+
+
+def _product(context: QuantizationContext, data: fx.Node, name: str, weight: torch.Tensor, offset: fx.Node | None
+             ) -> fx.Node:
+    """X * W^T + B of integers, the reduction cut where it is too long for one operator."""
+    length = weight.shape[1]
+    if length <= LONGEST_REDUCTION:
+        return context.call("dense", data, context.constant(name, weight), offset)
+    total = None
+    for begin in range(0, length, LONGEST_REDUCTION):
+        end = min(begin + LONGEST_REDUCTION, length)
+        part = context.call("strided_slice", data, begin=[0, begin], end=[2 ** 31 - 1, end], stride=[1, 1])
+        columns = context.constant(f"{name}_{begin}", weight[:, begin:end])
+        product = context.call("dense", part, columns, None)
+        product = context.narrow(product, facts_of(product).value_range.precision)
+        total = product if total is None else context.call("elemwise_add", total, product)
+    return total
+
+
+def _zeros_through(kernel: torch.Tensor, zeros: torch.Tensor) -> torch.Tensor:
+    """What a dense layer makes of a row that holds the zero point, (O,)."""
+    return kernel.sum(1) * zeros[0]

@@ -16,7 +16,7 @@ from mrt_torch.ops.registry import register_pass, register_transformer
 from mrt_torch.ops.slicing import slice_integers
 from mrt_torch.ops.spatial import argument, not_an_image, numbers
 from mrt_torch.ops.transformer import Transformer
-from mrt_torch.quantization.context import QuantizationContext, Quantized
+from mrt_torch.quantization.context import Held, QuantizationContext
 
 aten = torch.ops.aten
 
@@ -72,19 +72,20 @@ class Pooling(Transformer):
         """out * elements of the kernel."""
         return math.prod(shape_of(op)) * math.prod(self.window(op).kernel)
 
-    def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
+    def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Held:
         """One max_pool2d, or one for each axis where only one of them is rounded up; exact.
 
         Two things that torch does in ceil mode, the runtime refuses. A last window that would start in the padding is
         dropped: such an axis is rounded down. A window may exceed the padded input: it is cut. Dilated windows, which
         the runtime lacks, are pooled one axis after the other as the maximum of strided slices, one a tap.
         """
-        (node, scale), window = context.value(op.args[0]), self.window(op)
+        held, window = context.held(op.args[0]), self.window(op)
+        node = held.node
         if window.dilation != (1, 1):
             for axis in (0, 1):
                 node = _dilated_maximum(context, node, 2 + axis, shape_of(op)[2 + axis], window.kernel[axis],
                                         window.stride[axis], window.padding[axis], window.dilation[axis])
-            return Quantized(node, scale)
+            return held._replace(node=node)
         padded = [extent + 2 * padding for extent, padding in zip(shape_of(node)[2:], window.padding, strict=True)]
         kernel = [min(pair) for pair in zip(window.kernel, padded, strict=True)]
         ceil_mode = [(padded[axis] - kernel[axis]) // window.stride[axis] + 1 < shape_of(op)[2 + axis]
@@ -95,7 +96,7 @@ class Pooling(Transformer):
                 strides=[window.stride[axis] if axis in axes else 1 for axis in (0, 1)],
                 padding=[window.padding[axis] if axis in axes else 0 for axis in (0, 1)],
                 ceil_mode=ceil_mode[axes[0]])
-        return Quantized(node, scale)
+        return held._replace(node=node)
 
 
 def _dilated_maximum(context: QuantizationContext, node: fx.Node, axis: int, outputs: int, kernel: int, stride: int,

@@ -17,6 +17,7 @@ from mrt_torch.ops.explanation import decline
 from mrt_torch.ops.registry import register_pass, register_transformer
 from mrt_torch.ops.transformer import Transformer
 from mrt_torch.ops.transposition import NO_TRANSPOSE, PERMUTE, permutation_of
+from mrt_torch.quantization.affine import affine, is_affine, with_zero
 from mrt_torch.quantization.context import QuantizationContext, Quantized
 from mrt_torch.quantization.precision import get_bit_cnt
 
@@ -104,19 +105,21 @@ def quantize_sum(op: fx.Node, context: QuantizationContext, bits: int) -> tuple[
     """The sum at its input's scale, and how many terms it has.
 
     Terms have ``bits`` bits, or as many as leave the sum 31; it is exact then. Error: half a unit of them for a term.
+    A zero point that is configured comes back behind the sum, times the number of terms.
 
     Raises:
         PrecisionError: terms of 8 bits do not fit 31 bits.
     """
     axes, keepdims = reduction_arguments(op)
     count = math.prod(shape_of(op.args[0])[axis] for axis in axes)
-    room = 31 - get_bit_cnt(count)
+    room = 31 - get_bit_cnt(count) - int(is_affine(context, op.args[0]))
     if room < NARROWEST_TERM:
         raise PrecisionError("a sum cannot fit 32 bits", where=describe(op),
                              why=f"{count} terms leave {room} bits for each, at least {NARROWEST_TERM} are needed",
                              remedy="reduce in several steps, or split the model here")
-    node, scale = context.requantize(op.args[0], min(bits, room))
-    return Quantized(reduce_integers(context, "sum", node, axes, keepdims), scale), count
+    node, scale, zero = affine(context, op.args[0], min(bits, room))
+    total = reduce_integers(context, "sum", node, axes, keepdims)
+    return Quantized(with_zero(context, total, count * zero), scale), count
 
 
 @register_pass("rewrite", "prepare_for_compile", "compile")
@@ -125,7 +128,7 @@ class Sum(Reduction):
     """Sum over axes."""
 
     op_name = "sum"
-    cvm_operators = ("sum", "reshape")
+    cvm_operators = ("sum", "reshape", "broadcast_add")
 
     def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
         """See ``quantize_sum``: terms of 16 bits."""
@@ -138,7 +141,7 @@ class Mean(Reduction):
     """Mean over axes, of any number of elements."""
 
     op_name = "mean"
-    cvm_operators = ("sum", "reshape")
+    cvm_operators = ("sum", "reshape", "broadcast_add")
 
     def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
         """The sum, with its scale multiplied by the count: no division is needed, and none is rounded."""

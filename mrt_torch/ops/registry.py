@@ -10,7 +10,7 @@ from torch import fx
 
 from mrt_torch.errors import InvalidArgumentError, UnsupportedOperatorError
 from mrt_torch.graph.facts import describe
-from mrt_torch.ops.transformer import PASSES, Transformer
+from mrt_torch.ops.transformer import OPTIONAL_PASSES, PASSES, Transformer
 
 
 class TransformerTable:
@@ -82,9 +82,10 @@ def register_pass(*names: str) -> Callable[[type[Transformer]], type[Transformer
 
     A pass that is neither overridden nor registered is refused by ``apply_pass`` for that operator.
     """
-    unknown = [name for name in names if name not in PASSES]
+    known = (*PASSES, *OPTIONAL_PASSES)
+    unknown = [name for name in names if name not in known]
     if unknown:
-        raise InvalidArgumentError(f"unknown passes {unknown}", remedy=f"the passes are {', '.join(PASSES)}")
+        raise InvalidArgumentError(f"unknown passes {unknown}", remedy=f"the passes are {', '.join(known)}")
 
     def decorate(cls: type[Transformer]) -> type[Transformer]:
         cls.registered_passes = cls.registered_passes | frozenset(names)

@@ -13,7 +13,8 @@ from mrt_torch.graph.editor import GraphEditor
 from mrt_torch.ops.activation import ElementwiseTransformer
 from mrt_torch.ops.registry import register_pass, register_transformer
 from mrt_torch.ops.truth import snapped_number
-from mrt_torch.quantization.context import QuantizationContext, Quantized
+from mrt_torch.quantization.channels import ChannelQuantized
+from mrt_torch.quantization.context import Held, QuantizationContext, Quantized
 from mrt_torch.quantization.precision import scale as scale_of
 
 aten = torch.ops.aten
@@ -41,18 +42,18 @@ class MulScalar(ScalarTransformer):
         """X * 1 is X."""
         return op.args[0] if op.args[1] == 1 else op
 
-    def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
+    def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Held:
         """The same integers with the scale s / c; negated where c is negative, zero where c is.
 
         Exact and free. (The original multiplied by a 16-bit constant.)
         """
-        node, scale = context.value(op.args[0])
-        factor = float(op.args[1])
+        held, factor = context.held(op.args[0]), float(op.args[1])
         if factor == 0:
-            return Quantized(context.narrow(node, 1), scale)
-        if factor < 0:
-            node = context.call("negative", node)
-        return Quantized(node, scale / abs(factor))
+            return held._replace(node=context.narrow(held.node, 1))
+        node = context.call("negative", held.node) if factor < 0 else held.node
+        if isinstance(held, ChannelQuantized):
+            return ChannelQuantized(node, held.scales / abs(factor))
+        return Quantized(node, held.scale / abs(factor))
 
 
 def beside_number(context: QuantizationContext, x: fx.Node, number: float) -> tuple[Quantized, int]:

@@ -13,6 +13,7 @@ from mrt_torch.ops.registry import register_pass, register_transformer
 from mrt_torch.ops.shape import integers_of, same_shape
 from mrt_torch.ops.transformer import Transformer
 from mrt_torch.ops.transposition import PERMUTE, sink_common_transpose, transpose_before
+from mrt_torch.quantization.affine import affine_concatenation, is_affine
 from mrt_torch.quantization.context import QuantizationContext, Quantized
 
 aten = torch.ops.aten
@@ -178,7 +179,7 @@ class Concat(Transformer):
     """
 
     op_name = "Concat"
-    cvm_operators = ("concatenate",)
+    cvm_operators = ("concatenate", "broadcast_add")
     limits = "refused: joining along the batch."
 
     @staticmethod
@@ -202,6 +203,9 @@ class Concat(Transformer):
         return editor.call(PERMUTE, editor.call(op.target, found[1], found[0][self.axis(op)]), found[0])
 
     def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
-        """All inputs at the scale of the largest threshold in 16 bits."""
-        nodes, scale = context.same_scale(op.args[0], context.settings.operator_precision(self.op_name))
-        return Quantized(context.call("concatenate", nodes, axis=self.axis(op)), scale)
+        """All inputs at the scale of the largest threshold in 16 bits; configured zero points come back behind."""
+        bits, axis = context.settings.operator_precision(self.op_name), self.axis(op)
+        if any(is_affine(context, node) for node in op.args[0]):
+            return Quantized(*affine_concatenation(context, op.args[0], bits, axis))
+        nodes, scale = context.same_scale(op.args[0], bits)
+        return Quantized(context.call("concatenate", nodes, axis=axis), scale)

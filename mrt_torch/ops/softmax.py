@@ -20,6 +20,7 @@ from mrt_torch.ops.transformer import Transformer
 from mrt_torch.ops.transposition import PERMUTE, transpose_before
 from mrt_torch.ops.wide_logits import narrowed_logits
 from mrt_torch.ops.wide_table import wide_table
+from mrt_torch.quantization.affine import affine
 from mrt_torch.quantization.context import QuantizationContext, Quantized
 from mrt_torch.quantization.precision import get_bit, int_realize
 
@@ -172,7 +173,7 @@ class Softmax(SoftmaxTransformer):
         logits = narrowed_logits(context, x, axis)
         if logits is None:
             bits = logit_precision(context.threshold(x), context.settings.chosen_precision(self.op_name))
-            logits = context.requantize(x, bits)
+            logits = Quantized(*affine(context, x, bits, anchored=False)[:2])  # softmax(x + c) is softmax(x)
         return checked_length(op, axis, lambda: softmax_of_integers(context, logits, axis, op.name))
 
 
@@ -195,7 +196,7 @@ class LogSoftmax(SoftmaxTransformer):
         x, axis = op.args[0], op.args[1] % len(shape_of(op))
         chosen = context.settings.chosen_precision(self.op_name)
         bits = chosen or max(logit_precision(context.threshold(x)), LOGARITHM_BITS)
-        logits = context.requantize(x, bits)
+        logits = Quantized(*affine(context, x, bits, anchored=False)[:2])  # log_softmax(x + c) is log_softmax(x)
         (_, total, shift), differences = checked_length(op, axis, lambda: exponentials(context, logits, axis, op.name))
         unit = 2.0 ** (shift - EXPONENTIAL_BITS + 1)
         logarithm = wide_table(context, total, lambda v: ((v * unit).clamp(min=1).log() * logits.scale),

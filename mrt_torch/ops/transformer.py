@@ -14,13 +14,15 @@ if TYPE_CHECKING:
     from mrt_torch.quantization.context import QuantizationContext
 
 PASSES = ("validate", "rewrite", "fuse_transpose", "calculate_ops", "quantize", "prepare_for_compile", "compile")
+# Their default is right for every operator that does not override them, so no class has to name them.
+OPTIONAL_PASSES = ("slice_channel",)
 
 
 class Transformer:
     """Abstract operator; subclasses override the passes where the default is not right.
 
-    ``validate``, ``rewrite`` and ``fuse_transpose`` work on the float graph; ``quantize`` emits the operator's
-    integer nodes; ``prepare_for_compile`` and ``compile`` work on integer nodes, for which the table of
+    ``validate``, ``rewrite``, ``fuse_transpose`` and ``slice_channel`` work on the float graph; ``quantize`` emits the
+    operator's integer nodes; ``prepare_for_compile`` and ``compile`` work on integer nodes, for which the table of
     ``mrt_torch.cvm`` holds all that is needed, so their defaults do nothing. Register a subclass with
     ``register_transformer`` and name the defaults it relies on with ``register_pass``.
     (MRT Operator API, ``mrt.tfm_base.Transformer``.)
@@ -38,7 +40,11 @@ class Transformer:
 
     def has_pass(self, name: str) -> bool:
         """Whether the class overrides the pass or declares that the default is right."""
-        return name in self.registered_passes or getattr(type(self), name) is not getattr(Transformer, name)
+        return name in self.registered_passes or name in OPTIONAL_PASSES or self.overrides(name)
+
+    def overrides(self, name: str) -> bool:
+        """Whether the class has a form of the pass of its own."""
+        return getattr(type(self), name) is not getattr(Transformer, name)
 
     def validate(self, op: fx.Node, **context: Any) -> str | None:
         """Reason why this use of the operator cannot be quantized, or None."""
@@ -64,6 +70,13 @@ class Transformer:
         raise UnsupportedOperatorError(
             f"{type(self).__name__} has no integer form", where=describe(op),
             remedy="override quantize in its Transformer, or split the model before this node")
+
+    def slice_channel(self, op: fx.Node, **kwargs: Any) -> fx.Node:
+        """The operator on slices of its input channels, for channel-wise granularity; returns what replaces ``op``.
+
+        Does nothing by default. It is given ``editor``, and ``gn_info`` as it is configured for the node.
+        """
+        return op
 
     def prepare_for_compile(self, op: fx.Node, **context: Any) -> fx.Node:
         """Last changes of the integer graph once the batch is fixed."""

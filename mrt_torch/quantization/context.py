@@ -1,19 +1,26 @@
-"""The state of one quantization: integer nodes written so far, and the tools Transformers write them with."""
+"""The state of one quantization: what holds each float value, and how it is brought to a precision and a scale."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import fx
 
-from mrt_torch.cvm import OPERATORS, Interval, analyse_node, bits_for, call_of
-from mrt_torch.errors import CalibrationError, InvalidArgumentError, PrecisionError
-from mrt_torch.graph.editor import GraphEditor, empty_graph_module, tensor_of
-from mrt_torch.graph.facts import describe, facts_of, set_facts, source_name
+from mrt_torch.calibration.features import AFeature
+from mrt_torch.cvm import Interval, bits_for
+from mrt_torch.errors import CalibrationError, InvalidArgumentError
+from mrt_torch.graph.editor import tensor_of
+from mrt_torch.graph.facts import describe, facts_of, source_name
+from mrt_torch.graph.free_axis import is_batch_free
+from mrt_torch.quantization.calibrated import Calibrated
+from mrt_torch.quantization.channels import SMALLEST_VALUE, ChannelQuantized, rescale_channels
 from mrt_torch.quantization.discrete import is_discrete
-from mrt_torch.quantization.precision import get_bit, int_realize
+from mrt_torch.quantization.granularity import weight_granularity
+from mrt_torch.quantization.integer_writer import IntegerWriter
+from mrt_torch.quantization.precision import get_bit, get_range, int_realize
 from mrt_torch.quantization.precision import scale as scale_of
 from mrt_torch.quantization.requantize import (
     PRODUCT_BITS,
@@ -22,10 +29,19 @@ from mrt_torch.quantization.requantize import (
     check_rescaling,
     choose_rescaling,
 )
+from mrt_torch.quantization.rounding import round_weights
 from mrt_torch.quantization.settings import QuantizationSettings
 
-WIDEST_PARAMETER = 31
+if TYPE_CHECKING:
+    from mrt_torch.calibration.features import Feature
+    from mrt_torch.quantization.bias_correction import CorrectedBias
+    from mrt_torch.quantization.operands import Operand
+    from mrt_torch.quantization.weight_rounding import WeightRounding, Windows
+    from mrt_torch.quantization.weighted_sum import WeightedSum
+
 LARGEST_MISMATCH = 2.0 ** -10  # of the scales of tensors that are added
+UNIFORM_PRECISION = 16         # of a tensor whose channels had scales of their own, for operators that want one
+HEADROOM = 2                   # bits beyond the calibrated range, where nothing forces a tensor into it
 
 
 class Quantized(NamedTuple):
@@ -49,33 +65,90 @@ class Quantized(NamedTuple):
         return facts_of(self.node).value_range
 
 
-class QuantizationContext:
-    """Writes the integer graph of a float graph, one Transformer call per float node.
+Held = Quantized | ChannelQuantized  # what a float value may be held by
+
+
+class QuantizationContext(IntegerWriter):
+    """The integer graph of a float graph while it is written, one Transformer call per float node.
 
     Attributes:
         settings: what the user chose.
-        editor: writes into the integer graph.
+        recipe: the means against the loss of accuracy. A requantization rule of the user works on one scale for each
+            tensor, so with one the recipe has neither scales for each channel nor zero points; nodes that are
+            configured to have them do not follow the rule.
+        calibrated: features of the activations.
+        operands: those of convolutions and dense layers, so that readers of one tensor share them.
+        corrected: the biases that bias correction may adjust.
+        weighted_sums: what was chosen for each convolution and dense layer.
+        rounding: how weights are rounded; None takes the nearest integers.
     """
 
-    def __init__(self, module: fx.GraphModule, thresholds: Mapping[str, float], settings: QuantizationSettings,
-                 requantization: RequantizationRule = choose_rescaling):
+    def __init__(self, module: fx.GraphModule, calibrated: Calibrated | Mapping[str, Feature | float],
+                 settings: QuantizationSettings, requantization: RequantizationRule = choose_rescaling):
+        super().__init__()
         self.module = module
         self.settings = settings
-        self.editor = GraphEditor(empty_graph_module())
-        self._thresholds = thresholds
+        self.recipe = settings.recipe if requantization is choose_rescaling else replace(
+            settings.recipe, weights_by_channel=False, inputs_by_group=False, zero_points=False)
+        self.calibrated = Calibrated.of(calibrated)
+        self.operands: dict[tuple, Operand] = {}
+        self.corrected: list[CorrectedBias] = []
+        self.weighted_sums: dict[fx.Node, WeightedSum] = {}
+        self.rounding: WeightRounding | None = None
+        self._batch_is_free = is_batch_free(module)
         self._requantization = requantization
-        self._values: dict[fx.Node, Quantized] = {}
+        self._values: dict[fx.Node, Held] = {}
+        self._uniform: dict[fx.Node, Quantized] = {}
         self._requantized: dict[tuple, Quantized] = {}
-        self._single_constants: dict[int, fx.Node] = {}
-        self._tables: dict[bytes, fx.Node] = {}
 
-    def set_value(self, float_node: fx.Node, quantized: Quantized) -> None:
+    def set_value(self, float_node: fx.Node, quantized: Held) -> None:
         """Record the integers that hold a float node's value."""
         self._values[float_node] = quantized
 
-    def value(self, float_node: fx.Node) -> Quantized:
-        """The integers of an activation as they stand, before any requantization."""
+    def held(self, float_node: fx.Node) -> Held:
+        """The integers of an activation as they stand, with one scale or with one for each channel."""
         return self._values[float_node]
+
+    def value(self, float_node: fx.Node) -> Quantized:
+        """The integers of an activation with one scale: as they stand, or rescaled where channels had their own.
+
+        The scale then fills 16 bits with the calibrated range, and two more hold what lies beyond it.
+        """
+        held = self._values[float_node]
+        if isinstance(held, Quantized):
+            return held
+        if float_node not in self._uniform:
+            scale = scale_of(self.threshold(float_node), UNIFORM_PRECISION)
+            self._uniform[float_node] = self._of_channels(float_node, held, UNIFORM_PRECISION + HEADROOM, scale)
+        return self._uniform[float_node]
+
+    def quantizer(self, float_node: fx.Node) -> str:
+        """Name of the quantizer of an activation or a parameter: the configured one, or that of the recipe."""
+        configured = self.settings.configuration.get(float_node.name, {}).get("quant_type")
+        affine = self.recipe.zero_points and not self.is_constant(float_node)
+        return configured or ("UniformAffine" if affine else "UniformSymmetric")
+
+    def weight_granularity(self, weight: fx.Node) -> str:
+        """What has a scale of its own: "channel" (each output channel), "group" or "layer" (the whole tensor)."""
+        return weight_granularity(self, weight)
+
+    def round_weights(self, op: fx.Node, weights: torch.Tensor, scales: torch.Tensor, data: Operand, windows: Windows
+                      ) -> torch.Tensor:
+        """Integers of the weights (O, ...) of ``op`` at ``scales`` (O,): int32. See ``WeightRounding.round``."""
+        bits = self.settings.weight_precision
+        if self.rounding is None:
+            return round_weights(weights, scales, bits, None, "nearest")
+        return self.rounding.round(op, weights, scales, bits, data, windows)
+
+    @property
+    def sample(self) -> torch.Tensor | None:
+        """Examples of the float input to measure on; None without, and where the graph takes one batch only."""
+        return self.calibrated.sample if self._batch_is_free else None
+
+    @property
+    def corrects(self) -> bool:
+        """Whether bias correction follows."""
+        return self.recipe.bias_correction and self.sample is not None
 
     def is_constant(self, float_node: fx.Node) -> bool:
         """Whether a float node is a parameter."""
@@ -94,9 +167,11 @@ class QuantizationContext:
         Raises:
             CalibrationError: the activation was not calibrated.
         """
-        known, calibrated = self._values.get(float_node), self._thresholds.get(float_node.name)
+        known, feature = self._values.get(float_node), self.calibrated.features.get(float_node.name)
+        calibrated = None if feature is None else feature.get_threshold()
         if known is not None:
-            proven = known.value_range.magnitude / known.scale
+            scale = known.scale if isinstance(known, Quantized) else float(known.scales.min())
+            proven = known.value_range.magnitude / scale
             if is_discrete(float_node) or calibrated is not None and calibrated > 2 * proven > 0:
                 return proven
         if calibrated is not None:
@@ -107,62 +182,31 @@ class QuantizationContext:
                                why="it is an activation, and the calibration did not see it",
                                remedy="calibrate the prepared model before quantize, or use set_threshold")
 
-    def call(self, name: str, *operands: Any, **attributes: Any) -> fx.Node:
-        """Emit one CVM operator; operands are narrowed to their proven width where the runtime needs it.
+    def channel_magnitudes(self, float_node: fx.Node, count: int) -> torch.Tensor:
+        """Largest calibrated magnitude of each of ``count`` channels, (count,) float64; of all of them for 1."""
+        threshold = self.threshold(float_node)
+        feature = self.calibrated.features.get(float_node.name)
+        ranges = None if feature is None or count == 1 else feature.get_channel_ranges()
+        if ranges is None or len(ranges[0]) != count:
+            return torch.full((count,), threshold, dtype=torch.float64)
+        lows, highs = (torch.tensor(values, dtype=torch.float64) for values in ranges)
+        return torch.maximum(lows.abs(), highs.abs()).clamp(max=threshold)
 
-        Raises:
-            PrecisionError: the result cannot be held in 32 bits.
+    def operand_range(self, float_node: fx.Node, groups: int, clipped: bool = True
+                      ) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Calibrated ``(lows, highs)`` of each of ``groups`` groups of channels, float64; None where it has none.
+
+        ``clipped`` to the least squared error where calibration chose that, else the extremes.
         """
-        row = OPERATORS[name]
-        node = self.editor.call(row.target, *operands, **attributes)
-        _, call = call_of(node)
-        if max(row.precisions(call)) > 32:
-            self.editor.graph.erase_node(node)
-            nodes = operands[0] if row.takes_list else operands
-            narrowed = [n if n is None else self.narrow(n, facts_of(n).value_range.precision) for n in nodes]
-            node = self.editor.call(row.target, *([narrowed] if row.takes_list else narrowed), **attributes)
-            _, call = call_of(node)
-            if max(row.precisions(call)) > 32:
-                raise PrecisionError(
-                    f"the result of {name} cannot be proven to fit 32 bits", where=describe(node),
-                    why=f"operands of {[o.precision for o in call.operands]} bits give {max(row.precisions(call))}",
-                    remedy="lower the operator's input precision, or split the reduction")
-        analyse_node(node)
-        return node
-
-    def narrow(self, node: fx.Node, bits: int) -> fx.Node:
-        """Clamp to ``bits`` bits, where the runtime believes the node to be wider."""
-        return node if facts_of(node).precision <= bits else self.call("cvm_clip", node, precision=bits)
-
-    def constant(self, name: str, values: torch.Tensor) -> fx.Node:
-        """A parameter of the integer graph, with its exact range and precision; single numbers are shared.
-
-        Raises:
-            PrecisionError: a value exceeds 31 bits, the widest that all back ends load and shift alike.
-        """
-        if tuple(values.shape) == (1,) and int(values) in self._single_constants:
-            return self._single_constants[int(values)]
-        interval = Interval.of_tensor(values)
-        if interval.precision > WIDEST_PARAMETER:
-            raise PrecisionError(f"integer parameter '{name}' is wider than {WIDEST_PARAMETER} bits",
-                                 why=f"its largest magnitude is {interval.magnitude}",
-                                 remedy="lower its scale, or its precision")
-        node = self.editor.constant(name, values.to(torch.int32).contiguous())
-        set_facts(node, precision=interval.precision, value_range=interval)
-        if tuple(values.shape) == (1,):
-            self._single_constants[int(values)] = node
-        return node
-
-    def table(self, name: str, values: torch.Tensor) -> fx.Node:
-        """A parameter of shape (n, 1) for a lookup; equal tables are one parameter, under the first one's name."""
-        key = values.to(torch.int32).numpy().tobytes()
-        if key not in self._tables:
-            self._tables[key] = self.constant(name, values.reshape(-1, 1))
-        return self._tables[key]
-
-    def number(self, value: int) -> fx.Node:
-        """A parameter of shape (1,): the runtime has no scalar operands."""
-        return self.constant(f"const_{value}".replace("-", "minus_"), torch.tensor([value]))
+        chosen = self.calibrated.operand_features.get((float_node.name, groups)) if clipped else None
+        feature = chosen or self.calibrated.features.get(float_node.name)
+        if feature is None or isinstance(feature, AFeature):
+            return None
+        ranges = ([feature.get_range()[0]], [feature.get_range()[1]]) if groups == 1 else feature.get_channel_ranges()
+        if ranges is None or len(ranges[0]) % groups:
+            return None
+        lows, highs = (torch.tensor(values, dtype=torch.float64).reshape(groups, -1) for values in ranges)
+        return lows.amin(1), highs.amax(1)
 
     def parameter_scale(self, float_node: fx.Node, bits: int) -> float:
         """Scale that fills ``bits`` bits with a parameter."""
@@ -187,12 +231,28 @@ class QuantizationContext:
             return self.parameter(float_node, bits, scale)
         key = (float_node, bits, scale)
         if key not in self._requantized:
-            self._requantized[key] = self.rescale(self.value(float_node), self.threshold(float_node), bits, scale)
+            held = self._values[float_node]
+            if isinstance(held, ChannelQuantized):
+                wanted = scale_of(self.threshold(float_node), bits) if scale is None else scale
+                self._requantized[key] = self._of_channels(float_node, held, bits, wanted)
+            else:
+                self._requantized[key] = self.rescale(held, self.threshold(float_node), bits, scale)
         return self._requantized[key]
+
+    def _of_channels(self, float_node: fx.Node, held: ChannelQuantized, bits: int, scale: float) -> Quantized:
+        """A tensor whose channels had scales of their own, in ``bits`` bits at one ``scale``."""
+        magnitudes = self.channel_magnitudes(float_node, len(held.scales))
+        room = bits - bits_for(round(float(magnitudes.max()) * scale))
+        magnitudes = magnitudes * 2.0 ** max(room, 0)
+        if held.value_range.magnitude == 0 or float(magnitudes.max()) * scale < SMALLEST_VALUE:
+            return Quantized(self.narrow(held.node, 1), scale)
+        targets, room = torch.full_like(held.scales, scale), get_range(bits) / (float(magnitudes.max()) * scale)
+        node, _ = rescale_channels(self, held, magnitudes, targets, bits, headroom=min(max(room, 1.0), 2.0 ** HEADROOM))
+        return Quantized(node, scale)
 
     def rescale(self, quantized: Quantized, threshold: float, bits: int, scale: float | None = None) -> Quantized:
         """``quantized``, whose float magnitude is ``threshold``, in ``bits`` bits at about ``scale``."""
-        negligible = scale is not None and threshold * scale < 0.5
+        negligible = scale is not None and threshold * scale < SMALLEST_VALUE
         if threshold == 0 or quantized.value_range.magnitude == 0 or negligible:
             return Quantized(self.narrow(quantized.node, 1), quantized.scale if scale is None else scale)
         width = min(quantized.value_range.precision, get_bit(threshold * quantized.scale))
@@ -226,7 +286,8 @@ class QuantizationContext:
         common one by the rounding of its fraction, less than 2**-11 of it.
         """
         activations = [n for n in float_nodes if not self.is_constant(n)]
-        scales = {self.value(n).scale for n in activations}
+        uniform = all(isinstance(self.held(n), Quantized) for n in activations)
+        scales = {self.value(n).scale for n in activations} if uniform else ()
         if len(scales) == 1 and len(activations) == len(float_nodes):
             if all(self.value(n).precision <= bits for n in activations):
                 return [self.value(n).node for n in float_nodes], scales.pop()

@@ -6,8 +6,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
+from typing import Any
 
 from mrt_torch.errors import InvalidArgumentError
+from mrt_torch.quantization.recipe import Recipe
 
 # Bits to which an operator's inputs are requantized. Convolution and FullyConnected are bound to 8 by the runtime; a
 # sum affords 16, because nothing but 32 bits binds it. Functions by table choose their own, see ``quantize_table``.
@@ -17,6 +19,8 @@ DEFAULT_OPERATOR_PRECISIONS: Mapping[str, int] = MappingProxyType({
     "broadcast_add": 16, "broadcast_sub": 16, "elemwise_add": 16, "elemwise_sub": 16,
     "broadcast_mul": 16, "elemwise_mul": 16, "Concat": 16, "Embedding": 16, "slice_like": 16,
 })
+
+WIDEST_IN_PARTS = 15  # two parts of 8 bits, one of them a sign
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,12 @@ class QuantizationSettings:
             log(n / 64) more for axes of n > 64.
         shift_bits: bits above its target that a tensor keeps until it is multiplied; more is more accurate.
         restore: source names of nodes to keep in float, for debugging.
+        recipe: the means against the loss of accuracy.
+        weight_precision: bits of the weights of convolutions and dense layers, 2 to 8.
+        node_precisions: bits of the data operand of single convolutions and dense layers, by fx node name, 2 to 15. One
+            of more than 8 is cut in two parts, each of which costs the operator once.
+        configuration: granularity, quantizer and optimizor of single nodes, by fx node name, as
+            ``mrt_torch.configuration.deserialize`` returns them; what it lacks follows the recipe.
     """
 
     input_precision: int = 8
@@ -39,6 +49,10 @@ class QuantizationSettings:
     softmax_lambd: float = 10.0
     shift_bits: int = 8
     restore: frozenset[str] = frozenset()
+    recipe: Recipe = field(default_factory=Recipe)
+    weight_precision: int = 8
+    node_precisions: Mapping[str, int] = field(default_factory=dict)
+    configuration: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self):
         _check_bits("input_precision", self.input_precision, 2, 31)
@@ -50,10 +64,15 @@ class QuantizationSettings:
                 raise InvalidArgumentError(f"'{operator}' has no input precision to set",
                                            remedy=f"choose one of {sorted(known)}")
             _check_bits(f"the input precision of {operator}", bits, 2, _widest_input(operator))
-        if not (self.softmax_lambd > 0 and math.isfinite(self.softmax_lambd)):
+        if not isinstance(self.softmax_lambd, (int, float)) or not 0 < self.softmax_lambd < math.inf:
             raise InvalidArgumentError("softmax_lambd is a positive finite number", why=f"saw {self.softmax_lambd!r}",
                                        remedy="choose a number such as 10")
         _check_bits("shift_bits", self.shift_bits, 1, 16)
+        _check_bits("weight_precision", self.weight_precision, 2, 8)
+        for name, bits in self.node_precisions.items():
+            _check_bits(f"the input precision of node '{name}'", bits, 2, WIDEST_IN_PARTS)
+        if self.configuration:
+            object.__setattr__(self, "configuration", _checked_configuration(self.configuration))
 
     def operator_precision(self, operator: str, default: int = 16) -> int:
         """Bits to which the inputs of an operator are requantized; ``default`` where the table has none for it."""
@@ -66,7 +85,9 @@ class QuantizationSettings:
     def to_json(self) -> dict:
         """A JSON object that ``from_json`` reads back."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return values | {"operator_precisions": dict(self.operator_precisions), "restore": sorted(self.restore)}
+        return values | {"operator_precisions": dict(self.operator_precisions), "restore": sorted(self.restore),
+                         "recipe": self.recipe.to_json(), "node_precisions": dict(self.node_precisions),
+                         "configuration": {name: dict(own) for name, own in self.configuration.items()}}
 
     @classmethod
     def from_json(cls, values: Mapping) -> QuantizationSettings:
@@ -76,10 +97,16 @@ class QuantizationSettings:
             InvalidArgumentError: not such an object, or a value out of range.
         """
         try:
-            return cls(**{**values, "restore": frozenset(values.get("restore", ()))})
+            return cls(**{**values, "restore": frozenset(values.get("restore", ())),
+                          "recipe": Recipe(**values.get("recipe", {}))})
         except (TypeError, AttributeError) as error:
             raise InvalidArgumentError("the settings are not those of to_json", why=str(error),
                                        remedy="pass what QuantizationSettings.to_json returned") from error
+
+
+def _checked_configuration(configuration: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    from mrt_torch.configuration import deserialize  # which lists the quantizers, whose context imports this module
+    return deserialize(configuration)
 
 
 def _table_operators() -> set[str]:
@@ -89,14 +116,12 @@ def _table_operators() -> set[str]:
 
 
 def _widest_input(operator: str) -> int:
-    """The runtime multiplies 8 bits; a table of 16 bits has 65535 entries, and a sum leaves 24 bits room to grow.
+    """A table of 16 bits has 65535 entries, and a sum leaves 24 bits room to grow.
 
-    A batch_dot cuts wider operands in two.
+    The runtime multiplies 8 bits: convolutions, dense layers and batch_dot cut wider operands in two.
     """
-    if operator in ("Convolution", "FullyConnected"):
-        return 8
-    if operator == "batch_dot":
-        return 15
+    if operator in ("Convolution", "FullyConnected", "batch_dot"):
+        return WIDEST_IN_PARTS
     return 16 if operator == "softmax" or operator in _table_operators() else 24
 
 

@@ -17,6 +17,15 @@ IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CALIBRATION_PICTURES = 64
 
 
+def drawn(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the pictures that calibrate, and of the others, of data without such a split.
+
+    The draw with which the peers of ``peers.PUBLISHED`` were calibrated: NumPy's old generator, whose stream is frozen.
+    """
+    order = np.random.RandomState(0).permutation(count)
+    return order[:CALIBRATION_PICTURES], order[CALIBRATION_PICTURES:]
+
+
 @dataclass(frozen=True)
 class Pictures:
     """Calibration pictures, and evaluation pictures with their labels where they have such."""
@@ -57,14 +66,15 @@ def imagenet() -> Pictures:
     with zipfile.ZipFile(DATA / "imagenet_samples.zip") as archive:
         members = {Path(name).name: name for name in archive.namelist()}
 
-        def read(split: str, most: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-            chosen = [row for row in rows if row["split"] == split][:most]
+        def read(chosen: list[dict[str, str]]) -> tuple[torch.Tensor, torch.Tensor]:
             images = [np.asarray(Image.open(io.BytesIO(archive.read(members[row["file"]]))).convert("RGB"))
                       for row in chosen]
             return (normalise(np.stack(images), IMAGENET_MEAN, IMAGENET_DEVIATION),
                     torch.tensor([int(row["label"]) for row in chosen]))
-        calibration, _ = read("calibration", CALIBRATION_PICTURES)
-        return Pictures(calibration, *read("evaluation"))
+        parts = {split: [row for row in rows if row["split"] == split] for split in ("calibration", "evaluation")}
+        chosen, _ = drawn(len(parts["calibration"]))
+        calibration, _ = read([parts["calibration"][index] for index in chosen])
+        return Pictures(calibration, *read(parts["evaluation"]))
 
 
 @cache
@@ -76,8 +86,7 @@ def faces(size: int) -> Pictures:
     scaled = np.stack([np.asarray(Image.fromarray(crop).resize((size, size), Image.BILINEAR)) for crop in crops])
     images = (torch.from_numpy(scaled[..., ::-1].copy()).float() - 127.5) / 128
     images = images.permute(0, 3, 1, 2).contiguous()
-    order = torch.from_numpy(np.random.default_rng(0).permutation(len(images)))
-    chosen, rest = order[:CALIBRATION_PICTURES], order[CALIBRATION_PICTURES:]
+    chosen, rest = (torch.from_numpy(indices) for indices in drawn(len(images)))
     return Pictures(images[chosen], images[rest], labels[rest])
 
 

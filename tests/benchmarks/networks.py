@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ class Network:
         pictures: what it is calibrated and evaluated on. Of several outputs the last one gives the answer.
         symbol: stem of its MXNet files, where it came from such.
         module: the PyTorch module, where it came from one.
+        heads: names of its outputs without a softmax at the end, where it has such.
     """
 
     name: str
@@ -37,6 +38,12 @@ class Network:
     pictures: Callable[[], datasets.Pictures]
     symbol: Callable[[], Path] | None = None
     module: Callable[[], nn.Module] | None = None
+    heads: tuple[str, ...] = ()
+
+    def load_logits(self) -> Model:
+        """The Model as loaded, not prepared, up to its logits."""
+        model = self.load()
+        return model.split(self.heads or model.output_names(), self.shape)[0]
 
 
 def _from_symbol(stem: Path) -> Model:
@@ -56,6 +63,21 @@ def _module(name: str) -> nn.Module:
 
 def _from_torch(name: str, shape: tuple[int, ...]) -> Model:
     return Model.from_torch(_module(name), torch.zeros(2, *shape[1:]))
+
+
+def _unequal_mobilenet() -> nn.Module:
+    """The MobileNet with every other channel of each depthwise convolution times 100, which its successor undoes.
+
+    LeakyReLU commutes with a positive factor, so the float network computes the same but for rounding.
+    """
+    module = _module(MOBILENET)
+    with torch.no_grad():
+        for block in (*module.stage1[1:], *module.stage2, *module.stage3):
+            normalization, pointwise = block[1], block[3]
+            normalization.weight[::2] *= UNEQUAL_FACTOR
+            normalization.bias[::2] *= UNEQUAL_FACTOR
+            pointwise.weight[:, ::2] /= UNEQUAL_FACTOR
+    return module
 
 
 def gluon_stem(name: str, size: int) -> Path:
@@ -83,8 +105,9 @@ def gluon_stem(name: str, size: int) -> Path:
     return stem
 
 
-def _shared(name: str, shape: tuple[int, ...], pictures: Callable[[], datasets.Pictures]) -> Network:
-    return Network(name, partial(_from_symbol, MODELS / name), shape, pictures, lambda: MODELS / name)
+def _shared(name: str, shape: tuple[int, ...], pictures: Callable[[], datasets.Pictures],
+            heads: tuple[str, ...] = ()) -> Network:
+    return Network(name, partial(_from_symbol, MODELS / name), shape, pictures, lambda: MODELS / name, heads=heads)
 
 
 def _captured(name: str, shape: tuple[int, ...], pictures: Callable[[], datasets.Pictures],
@@ -104,17 +127,18 @@ def _gluon(name: str, size: int = 224) -> Network:
 
 
 HALF = (0.5, 0.5, 0.5)
+MOBILENET, UNEQUAL_FACTOR = "mobilenet_v1_025_imagenet", 100
 LABELLED = [
     _shared("mnist_lenet", (1, 1, 28, 28), datasets.mnist),
     _shared("cifar_resnet8", (1, 3, 32, 32), datasets.cifar),
     _captured("resnet20_cifar10", (1, 3, 32, 32), datasets.cifar),
     _captured("resnet56_cifar10", (1, 3, 32, 32), datasets.cifar),
     _captured("cifarnet_nxp", (1, 3, 32, 32), partial(datasets.cifar, HALF, HALF)),
-    _shared("mobilenet_v1_025_imagenet", (1, 3, 224, 224), datasets.imagenet),
-    _captured("mobilenet_v1_025_imagenet", (1, 3, 224, 224), datasets.imagenet, " (PyTorch)"),
-    _shared("mtcnn_det1", (1, 3, 12, 12), partial(datasets.faces, 12)),
-    _shared("mtcnn_det2", (1, 3, 24, 24), partial(datasets.faces, 24)),
-    _shared("mtcnn_det3", (1, 3, 48, 48), partial(datasets.faces, 48)),
+    _shared(MOBILENET, (1, 3, 224, 224), datasets.imagenet),
+    _captured(MOBILENET, (1, 3, 224, 224), datasets.imagenet, " (PyTorch)"),
+    _shared("mtcnn_det1", (1, 3, 12, 12), partial(datasets.faces, 12), ("conv4_2", "conv4_1")),
+    _shared("mtcnn_det2", (1, 3, 24, 24), partial(datasets.faces, 24), ("conv5_2", "conv5_1")),
+    _shared("mtcnn_det3", (1, 3, 48, 48), partial(datasets.faces, 48), ("conv6_3", "conv6_2", "conv6_1")),
 ]
 UNLABELLED = [
     _shared("lffd_plate_small", (1, 3, 160, 160), partial(datasets.scenes, 160)),
@@ -122,9 +146,12 @@ UNLABELLED = [
                                 "vgg11_bn", "resnet50_v2", "densenet121")),
     _gluon("inceptionv3", 299),
 ]
+UNEQUAL = Network(f"{MOBILENET} (unequal channels)",
+                  lambda: Model.from_torch(_unequal_mobilenet(), torch.zeros(2, 3, 224, 224)), (1, 3, 224, 224),
+                  datasets.imagenet, module=_unequal_mobilenet)
 NETWORKS = LABELLED + UNLABELLED
 
 
-def chosen(names: list[str]) -> list[Network]:
+def chosen(names: list[str], networks: Sequence[Network] = NETWORKS) -> list[Network]:
     """The networks whose name contains one of ``names``; all when none are given."""
-    return [network for network in NETWORKS if not names or any(name in network.name for name in names)]
+    return [network for network in networks if not names or any(name in network.name for name in names)]

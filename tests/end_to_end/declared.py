@@ -15,7 +15,7 @@ from mrt_torch.cvm import OPERATORS
 from mrt_torch.ops import TRANSFORMERS, apply_pass
 
 # Any Transformer may bring its inputs to a precision, a scale or another shape.
-EVERYWHERE = {"cvm_right_shift", "broadcast_mul", "cvm_clip", "reshape"}
+EVERYWHERE = {"cvm_right_shift", "broadcast_mul", "broadcast_sub", "cvm_clip", "reshape"}
 
 
 @contextmanager

@@ -18,6 +18,8 @@ from tests.end_to_end.models import as_tuple
 # 12-bit inputs and 8-bit weights: what remains is the rounding of the weights and of the operands of convolutions.
 INPUT_PRECISION = 12
 LARGEST_ERROR = 0.03
+# Channels of wide sums brought to one scale.
+TO_ONE_SCALE = ("cvm_right_shift", "broadcast_mul", "cvm_right_shift")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from torch import nn
 
 from mrt_torch import Model, load_real_data
 from mrt_torch.errors import MRTError, UnsupportedOperatorError
+from tests.mrt_torch.ops.graphs import CheckedRun
 
 
 class Function(nn.Module):
@@ -107,8 +108,9 @@ def test_softmax_is_accurate_whatever_the_logits(largest):
     assert quantized < 0.003 * largest + 0.005
 
 
-def test_sums_above_2_to_the_24_are_exact():
-    """MRT defect 7: the float32 simulation was not. Oracle: int64 numpy on the integer weights and inputs."""
+@pytest.mark.parametrize("accuracy", ["default", "original"])
+def test_sums_above_2_to_the_24_are_exact(accuracy):
+    """MRT defect 7: the float32 simulation was not. Oracle: int64 numpy on the integer weights, inputs and biases."""
     generator = torch.Generator().manual_seed(0)
     layer = nn.Linear(8192, 3, bias=False)
     with torch.no_grad():
@@ -119,12 +121,17 @@ def test_sums_above_2_to_the_24_are_exact():
     mrt = model.get_mrt()
     mrt.set_data(data)
     mrt.calibrate()
+    mrt.set_accuracy(accuracy)
     quantized = mrt.quantize()
     integers = load_real_data(data, "data", mrt.get_inputs_ext())
-    (weight,) = (b for b in quantized.module.buffers() if b.shape == layer.weight.shape)
-    exact = integers.numpy().astype(np.int64) @ weight.numpy().astype(np.int64).T
-    assert np.abs(exact).min() > 2 ** 24
-    assert np.array_equal(quantized.to_graph()(integers)[0].numpy(), exact)
+    (dense,) = (n for n in quantized.module.graph.nodes if n.target is torch.ops.cvm.dense.default)
+    weight, *bias = (getattr(quantized.module, n.target).numpy().astype(np.int64) for n in dense.args[1:] if n)
+    exact = integers.numpy().astype(np.int64) @ weight.T + (bias[0] if bias else 0)
+    assert np.abs(exact).min() > 2 ** 24 and bool(bias) == (accuracy == "default")
+    run = CheckedRun(quantized.module)
+    outputs = run.run(integers)
+    assert np.array_equal(run.values[dense.name].numpy(), exact)
+    assert accuracy == "default" or np.array_equal(outputs[0].numpy(), exact)
 
 
 def test_a_bias_beyond_32_bits_is_computed_or_refused():

@@ -13,7 +13,15 @@ import torch
 from mrt_torch import Model
 from mrt_torch.errors import UnsupportedOperatorError
 from tests.bridges.mxnet.oracle import random_arrays, run_mxnet
-from tests.end_to_end.following import Followed, check_deployed, check_mxnet, check_runtime, check_values, follow
+from tests.end_to_end.following import (
+    TO_ONE_SCALE,
+    Followed,
+    check_deployed,
+    check_mxnet,
+    check_runtime,
+    check_values,
+    follow,
+)
 
 ROWS = 4
 
@@ -106,9 +114,10 @@ def test_the_runtime_gives_the_same_integers(mxnet, name, tmp_path):
 
 
 def test_a_convolution_of_one_axis_takes_its_normalization(mxnet, tmp_path):
-    """Oracle: the operators of the 2-D case, between two reshapes."""
+    """Oracle: the operators of the 2-D case, between two reshapes; the output's channels are brought to one scale."""
     followed, _ = followed_case(mxnet, "normalized convolution of one axis", tmp_path)
-    assert followed.operators() == ["reshape", "broadcast_mul", "cvm_right_shift", "conv2d", "reshape"]
+    assert followed.operators() == [
+        "reshape", "broadcast_mul", "cvm_right_shift", "conv2d", *TO_ONE_SCALE, "reshape"]
 
 
 def test_several_heads_are_deployed_as_rows(mxnet, tmp_path):

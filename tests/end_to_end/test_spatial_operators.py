@@ -97,7 +97,7 @@ MODULES = {
     "convolution with a circular border": Module(lambda: nn.Conv2d(4, 5, 3, padding=1, padding_mode="circular")),
     "convolution with a repeated border": Module(lambda: nn.Conv1d(4, 5, 3, padding=2, padding_mode="replicate"), LINE),
     "convolution behind zeros": Module(lambda: nn.Sequential(nn.ZeroPad2d(1), nn.Conv2d(4, 5, 3)), IMAGE,
-                                        ("broadcast_mul", "cvm_right_shift", "conv2d")),
+                                        ("broadcast_mul", "cvm_right_shift", "conv2d", "cvm_clip", "broadcast_mul", "cvm_right_shift")),
     "dilated pooling": Module(lambda: nn.MaxPool2d(2, stride=1, padding=1, dilation=(2, 3))),
     "uneven windows": Module(lambda: nn.AdaptiveAvgPool2d((4, 3))),
     "uneven maxima": Module(lambda: nn.AdaptiveMaxPool2d((4, 3))),

@@ -12,7 +12,7 @@ from torch import nn
 
 from mrt_torch import Model
 from mrt_torch.errors import UnsupportedOperatorError
-from tests.end_to_end.following import check_deployed, check_runtime, check_values, follow
+from tests.end_to_end.following import TO_ONE_SCALE, check_deployed, check_runtime, check_values, follow
 from tests.end_to_end.test_defects_of_mrt import Function, seeded
 
 ROWS = 4
@@ -102,7 +102,7 @@ CASES = {
     "convolution of a line": Case(lambda: nn.Conv1d(4, 6, 3, stride=2, padding=1, groups=2), LINE),
     "normalized convolution of a line": Case(
         lambda: nn.Sequential(nn.Conv1d(4, 6, 3, padding="same"), nn.BatchNorm1d(6), nn.ReLU()), LINE,
-        ("reshape", "broadcast_mul", "cvm_right_shift", "conv2d", "reshape", "relu")),
+        ("reshape", "broadcast_mul", "cvm_right_shift", "conv2d", *TO_ONE_SCALE, "reshape", "relu")),
     "pooling of a line": Case(lambda: nn.Sequential(nn.MaxPool1d(3, 2, 1), nn.AvgPool1d(2, ceil_mode=True)), LINE),
     "residual": Case(lambda: nn.Sequential(nn.Conv2d(4, 4, 1), Residual(4), Residual(4))),
     "dense connections": Case(Dense),

@@ -111,3 +111,19 @@ def test_rules_are_checked(wrong, text, tmp_path):
     """Nothing that the runtime would overflow on gets into a graph."""
     with pytest.raises(InvalidArgumentError, match=text):
         followed_with(wrong, chain, tmp_path)
+
+
+@pytest.mark.parametrize("accuracy", ["default", "best"])
+def test_recipes_leave_the_rule_alone(accuracy, tmp_path):
+    """Scales of channels and zero points are not for a rule of one scale; wide operands, rounding and biases are."""
+    followed, expected = followed_with(narrow_factors, Residual, tmp_path)
+    followed.mrt.set_accuracy(accuracy, 1.0)
+    quantized = followed.mrt.quantize()
+    assert "broadcast_sub" not in followed.operators()
+    factors = [buffer for name, buffer in quantized.module.named_buffers() if name.startswith("const_")]
+    assert factors and all(buffer.numel() == 1 for buffer in factors)
+    deployed = quantized.to_cvm("recipe", tmp_path, input_shape=tuple(DATA.shape))
+    result = type(followed)(followed.model, followed.mrt, quantized, DATA, followed.integers, deployed)
+    check_values(result, expected)
+    check_deployed(result)
+    assert len(followed.mrt.sensitivity()) == 2

@@ -20,7 +20,16 @@ from mrt_torch.record import QuantizationRecord
 from tests.mrt_torch.small_models import IMAGE, calibrated, convolutional, images, prepared
 
 FORMS = {"own": ("m.json", "m.safetensors"), "mxnet": ("m-symbol.json", "m-0000.params")}
-STAGES = {"loaded": convolutional, "prepared": prepared, "quantized": lambda: calibrated().quantize()}
+
+
+def best() -> Model:
+    """Operands in two parts, constants of zero points and scales for each channel."""
+    mrt = calibrated()
+    mrt.set_accuracy("best", 1.0)
+    return mrt.quantize()
+
+
+STAGES = {"loaded": convolutional, "prepared": prepared, "quantized": lambda: calibrated().quantize(), "best": best}
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,13 @@ import pytest
 import torch
 
 from mrt_torch import MRT, AFeature, Model
+from mrt_torch.calibration.features import get_feature
 from mrt_torch.errors import CalibrationError, InvalidArgumentError, InvalidFileError
 from mrt_torch.graph.editor import GraphEditor, empty_graph_module
 from mrt_torch.graph.facts import facts_of
 from mrt_torch.graph.stage import Stage
 from mrt_torch.quantization import QuantizationSettings
+from mrt_torch.quantization.calibrated_file import save_sample
 from tests.mrt_torch.small_models import calibrated, images, prepared
 
 
@@ -77,7 +79,14 @@ def test_operator_precisions_are_set_by_name():
     lambda mrt: mrt.set_threshold("relu0", -1.0), lambda mrt: mrt.set_threshold("relu0", float("nan")),
     lambda mrt: mrt.set_threshold("relu0", "wide"), lambda mrt: mrt.set_th_dict({"nobody": 1.0}),
     lambda mrt: mrt.set_th_dict({"relu0": -1}), lambda mrt: mrt.set_restore("nobody"),
-    lambda mrt: mrt.set_op_input_prec("Convolution", 9), lambda mrt: mrt.set_op_input_prec("nothing", 8)])
+    lambda mrt: mrt.set_op_input_prec("Convolution", 16), lambda mrt: mrt.set_op_input_prec("nothing", 8),
+    lambda mrt: mrt.set_node_input_prec("nobody", 12), lambda mrt: mrt.set_node_input_prec("conv1", 16),
+    lambda mrt: mrt.set_node_input_prec("conv1", 1), lambda mrt: mrt.set_node_input_prec("conv1", 12.0),
+    lambda mrt: mrt.set_node_input_prec("relu0", 12), lambda mrt: mrt.set_node_input_prec("conv1_weight", 12),
+    lambda mrt: mrt.set_node_input_prec("data", 12), lambda mrt: mrt.set_accuracy("good"),
+    lambda mrt: mrt.set_accuracy("best", -1), lambda mrt: mrt.set_accuracy("best", "much"),
+    lambda mrt: mrt.set_weight_precision(9), lambda mrt: mrt.set_cfg_dict({"conv0": {"quant_type": "Odd"}}),
+    lambda mrt: mrt.set_cfg_dict({"conv0": {"opt_info": ("Odd",)}}), lambda mrt: mrt.set_cfg_dict({"conv0": 5})])
 def test_a_refused_setting_changes_nothing(call):
     mrt = calibrated()
     before = mrt.settings, dict(mrt.th_dict)
@@ -89,8 +98,9 @@ def test_a_refused_setting_changes_nothing(call):
 def test_a_threshold_is_set_by_the_name_in_the_model():
     mrt = calibrated()
     mrt.set_threshold("relu1", 0.25)
-    assert mrt.th_dict["relu1"] == 0.25 and mrt.features["relu1"] == AFeature(0.25)
+    assert mrt.th_dict["relu1"] == mrt.features["relu1"].get_threshold() == 0.25
     mrt.set_threshold("conv0_weight", 0.5)
+    assert mrt.features["conv0_weight"] == AFeature(0.5)
     mrt.quantize()
     mrt.set_th_dict({"data": 1.0})
     assert mrt.th_dict == {"data": 1.0}
@@ -184,14 +194,17 @@ def test_save_and_load(tmp_path, quantize):
         assert torch.equal(seen, expected)
 
 
-def test_the_ext_file_has_a_line_each_for_names_thresholds_settings_and_scales(tmp_path):
+def test_the_ext_file_has_a_line_each_for_names_features_settings_scales_and_buffers(tmp_path):
     """MRT defect 11: a requested output precision was an int among dictionaries; settings are one record here."""
     mrt = calibrated()
     mrt.set_output_prec(8)
     mrt.quantize()
     mrt.save("net", tmp_path)
-    names, thresholds, settings, scales = map(json.loads, (tmp_path / "net.mrt.ext").read_text().splitlines())
-    assert names == ["dense"] and thresholds == mrt.th_dict and scales == mrt.get_output_scales()
+    lines = (tmp_path / "net.mrt.ext").read_text().splitlines()
+    names, features, operands, settings, scales, buffers, digest = map(json.loads, lines)
+    assert names == ["dense"] and scales == mrt.get_output_scales() and buffers.keys() == mrt.buffers.keys()
+    assert {name: get_feature(value) for name, value in features.items()} == mrt.features
+    assert {(name, groups): get_feature(value) for name, groups, value in operands} == mrt.operand_features
     assert QuantizationSettings.from_json(settings) == mrt.settings
 
 
@@ -201,8 +214,14 @@ def test_load_makes_no_folder_and_explains_what_is_missing(tmp_path):
     assert not os.listdir(tmp_path)
 
 
-@pytest.mark.parametrize("line,text", [(0, ""), (1, "[]"), (1, '{"nobody": 1.0}'), (1, '{"relu0": -1}'), (1, "5"),
-                                       (2, "null"), (2, '{"input_precision": 99}'), (2, "{"), (3, "]")])
+@pytest.mark.parametrize("line,text", [
+    (0, ""), (1, "[]"), (1, '{"nobody": ["Absmax", 1.0]}'), (1, '{"relu0": ["Absmax", -1]}'), (1, '{"relu0": 1.0}'),
+    (1, "5"), (2, "{}x"), (2, "null"), (2, "[[]]"), (2, '[["relu0", 0, ["Absmax", 1]]]'),
+    (2, '[["nobody", 1, ["Absmax", 1]]]'), (3, "null"), (3, '{"input_precision": 99}'), (3, "{"), (3, "[]"),
+    (3, '{"recipe": 5}'), (3, '{"recipe": {"rounding": "odd"}}'), (3, '{"node_precisions": {"conv1": 99}}'),
+    (3, '{"node_precisions": 5}'), (3, '{"configuration": 5}'), (3, '{"configuration": {"conv0": 5}}'),
+    (3, '{"restore": 5}'), (3, '{"operator_precisions": []}'), (3, '{"softmax_lambd": "x"}'), (4, "]"), (5, "[]"),
+    (5, "null"), (5, '{"conv0": 1.0}'), (5, '{"conv0": ["Unheard", 1.0]}')])
 def test_a_damaged_ext_file_is_refused(tmp_path, line, text):
     calibrated().save("net", tmp_path)
     path = tmp_path / "net.mrt.ext"
@@ -211,6 +230,19 @@ def test_a_damaged_ext_file_is_refused(tmp_path, line, text):
     path.write_text("\n".join(lines) + "\n")
     with pytest.raises(InvalidFileError):
         MRT.load("net", tmp_path)
+
+
+@pytest.mark.parametrize("seed, why", [(None, "missing"), (5, "contents differ")])
+def test_a_sample_that_is_gone_or_another_is_refused(tmp_path, seed, why):
+    """Biases would be corrected by other data: other integers without a word."""
+    calibrated().save("net", tmp_path)
+    path = tmp_path / "net.mrt.sample.safetensors"
+    path.unlink()
+    if seed is not None:
+        save_sample(path, images(8, seed=seed))
+    with pytest.raises(InvalidFileError) as caught:
+        MRT.load("net", tmp_path)
+    assert why in str(caught.value)
 
 
 def test_an_ext_file_of_something_else_is_refused(tmp_path):

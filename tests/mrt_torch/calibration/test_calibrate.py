@@ -11,7 +11,15 @@ from torch import fx
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from mrt_torch import MRT
-from mrt_torch.calibration import Calibrator
+from mrt_torch.calibration import (
+    AbsmaxObserver,
+    Calibrator,
+    HistogramObserver,
+    MinMaxObserver,
+    MMFeature,
+    MMLFeature,
+    squared_error_feature,
+)
 from mrt_torch.errors import CalibrationError, InvalidArgumentError
 from mrt_torch.graph.editor import GraphEditor, empty_graph_module
 from mrt_torch.graph.stage import Stage
@@ -27,10 +35,12 @@ class Recorder(fx.Interpreter):
     def __init__(self, module):
         super().__init__(module)
         self.largest: dict[str, float] = {}
+        self.seen: dict[str, list[torch.Tensor]] = {}
 
     def run_node(self, node):
         value = super().run_node(node)
         if node.op in ("placeholder", "call_function"):
+            self.seen.setdefault(node.name, []).append(value)
             self.largest[node.name] = max(float(value.abs().max()), self.largest.get(node.name, 0.0))
         return value
 
@@ -240,7 +250,105 @@ def test_gradients_are_not_recorded():
     batch = images(2).requires_grad_()
     calibrator = Calibrator(prepared().module)
     calibrator.run([batch], torch.device("cpu"))
-    assert not any(observer.threshold.requires_grad for observer in calibrator.observers.values())
+    assert not any(buffer.requires_grad for observer in calibrator.observers.values() for buffer in observer.buffers())
+
+
+def calibrated(module, batches, **kwargs) -> Calibrator:
+    calibrator = Calibrator(module, **kwargs)
+    calibrator.run(batches, torch.device("cpu"))
+    return calibrator
+
+
+def test_features_are_the_extremes_of_every_channel():
+    model = prepared(heads=2)
+    recorder = Recorder(model.module)
+    for batch in BATCHES:
+        recorder.run(batch)
+    features = calibrated(model.module, BATCHES).features()
+    assert list(features) == list(recorder.seen)
+    for name, values in recorder.seen.items():
+        channels = torch.cat(values).movedim(1, 0).flatten(1)
+        assert features[name] == MMLFeature(channels.amin(1).tolist(), channels.amax(1).tolist())
+    assert calibrated(model.module, BATCHES, lambd=2.0).features()["relu0"].name == "Absmax"
+
+
+def test_ranges_of_operands():
+    """Oracle: the search over the histogram of all values at once. A grouped reader has a range for each group."""
+    module = grouped_and_not().module
+    recorder = Recorder(module)
+    for batch in BATCHES:
+        recorder.run(batch)
+    seen = calibrated(module, BATCHES).operand_features()
+    assert set(seen) == {("relu", 1), ("relu", 3), ("dense_input", 1)}
+    for (name, groups), feature in seen.items():
+        observer = HistogramObserver(signed=False, by_channel=name == "relu")
+        observer(torch.cat(recorder.seen[name]))
+        observer.commit()
+        assert feature == squared_error_feature(observer, groups)
+        assert isinstance(feature, MMFeature if groups == 1 else MMLFeature)
+    assert len(seen["relu", 3].minima) == 3
+    assert calibrated(module, BATCHES, lambd=2.0).operand_features() == {}
+    assert calibrated(module, BATCHES, observer=MinMaxObserver).operand_features() == {}
+
+
+def grouped_and_not() -> Model:
+    """relu read by a grouped and by a plain convolution, and a dense layer behind them."""
+    editor = GraphEditor(empty_graph_module())
+    aten = torch.ops.aten
+    weight = torch.randn(6, 3, 1, 1, generator=torch.Generator().manual_seed(1))
+    x = editor.call(aten.conv2d.default, editor.input("image", IMAGE), editor.constant("w0", weight), None,
+                    [1, 1], [0, 0], [1, 1], 1, name="first")
+    x = editor.call(aten.relu.default, x, name="relu")
+    grouped = editor.call(aten.conv2d.default, x, editor.constant("w1", weight[:, :2]), None, [1, 1], [0, 0], [1, 1], 3,
+                          name="grouped")
+    plain = editor.call(aten.conv2d.default, x, editor.constant("w2", weight.repeat(1, 2, 1, 1)), None, [1, 1], [0, 0],
+                        [1, 1], 1, name="plain")
+    x = editor.call(aten.relu.default, editor.call(aten.add.Tensor, grouped, plain, name="total"), name="after")
+    x = editor.call(aten.mean.dim, x, [2, 3], False, name="dense_input")
+    editor.output([editor.call(aten.linear.default, x, editor.constant("w3", torch.ones(2, 6)), name="dense")])
+    editor.module.recompile()
+    return Model(editor.module, Stage.FLOAT, prepared=True)
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.permutations(range(12)), st.lists(st.integers(1, 4), min_size=1, max_size=12))
+def test_features_and_sample_do_not_depend_on_order_and_partition(order, sizes):
+    module, rows = grouped_and_not().module, torch.cat(BATCHES)
+    whole = calibrated(module, [rows[index:index + 1] for index in range(12)])
+    shuffled, batches = rows[list(order)], []
+    while len(shuffled):
+        size = sizes[len(batches) % len(sizes)]
+        batches.append(shuffled[:size])
+        shuffled = shuffled[size:]
+    parts = calibrated(module, [row for batch in batches for row in batch.split(1)])  # sums depend on the batch's size
+    assert parts.features() == whole.features() and parts.operand_features() == whole.operand_features()
+    assert torch.equal(calibrated(module, batches).sample.tensor(), whole.sample.tensor())
+    assert torch.equal(whole.sample.tensor(), parts.sample.tensor()) and len(whole.sample) == 12
+
+
+def test_nothing_of_a_failing_run_is_kept():
+    calibrator = calibrated(grouped_and_not().module, BATCHES[:2])
+    before = calibrator.features(), calibrator.operand_features(), calibrator.sample.tensor()
+    with pytest.raises(CalibrationError, match="not finite"):
+        calibrator.run([BATCHES[2] * 50, BATCHES[3] * float("inf")], torch.device("cpu"))
+    after = calibrator.features(), calibrator.operand_features(), calibrator.sample.tensor()
+    assert after[:2] == before[:2] and torch.equal(after[2], before[2])
+    calibrator.run(BATCHES[2:], torch.device("cpu"))
+    assert calibrator.features() == calibrated(calibrator.module, BATCHES).features()
+
+
+def test_without_a_run_there_are_no_features():
+    calibrator = Calibrator(grouped_and_not().module)
+    for ask in (calibrator.features, calibrator.operand_features, calibrator.thresholds):
+        with pytest.raises(CalibrationError, match="saw nothing(.|\n)*node '"):
+            ask()
+
+
+def test_an_observer_for_each_node():
+    chosen = calibrated(grouped_and_not().module, BATCHES, observer=lambda node: AbsmaxObserver() if node.name == "relu"
+                        else MinMaxObserver())
+    assert {name: feature.name for name, feature in chosen.features().items() if name in ("relu", "plain")} == {
+        "relu": "Absmax", "plain": "MinMax"}
 
 
 @pytest.mark.gpu

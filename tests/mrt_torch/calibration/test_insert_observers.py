@@ -25,3 +25,16 @@ def test_values_are_unchanged_and_tensors_are_shared():
         assert torch.equal(seen, expected)
     shared = dict(observed.named_buffers())
     assert all(shared[name].data_ptr() == buffer.data_ptr() for name, buffer in module.named_buffers())
+
+
+def test_observers_are_made_for_the_nodes_of_the_given_graph():
+    module = prepared().module
+    seen = []
+
+    def make(node):
+        seen.append(node)
+        return AbsmaxObserver()
+
+    _, observers = insert_observers(module, make)
+    assert [node.name for node in seen] == list(observers)
+    assert all(node.graph is module.graph for node in seen)

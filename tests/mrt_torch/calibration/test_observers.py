@@ -11,8 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mrt_torch.calibration.observers import AbsmaxObserver
-from mrt_torch.errors import InvalidArgumentError
+from mrt_torch.calibration.features import AFeature
+from mrt_torch.calibration.observers import AbsmaxObserver, Observer
+from mrt_torch.errors import CalibrationError, InvalidArgumentError
 
 FLOATS = st.floats(-1e6, 1e6, width=32)
 BATCHES = st.lists(st.lists(FLOATS, min_size=1, max_size=12), min_size=1, max_size=5)
@@ -119,6 +120,21 @@ def test_integers_are_measured_without_overflow():
 def test_lambd_is_checked(lambd):
     with pytest.raises(InvalidArgumentError, match="lambd"):
         AbsmaxObserver(lambd)
+
+
+class Median(Observer):
+    """One of the user: the median magnitude."""
+
+    def measure(self, tensor):
+        return tensor.abs().float().median()
+
+
+def test_the_feature_of_a_users_observer_is_its_threshold():
+    assert observe(Median(), [[1.0, 2.0, 9.0], [-4.0]]).feature() == AFeature(4)
+    with pytest.raises(CalibrationError, match="saw nothing"):
+        Median().feature()
+    with pytest.raises(CalibrationError, match="not finite"):
+        observe(Median(), [[math.nan]]).feature()
 
 
 @pytest.mark.gpu

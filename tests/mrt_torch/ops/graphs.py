@@ -5,13 +5,15 @@ Graphs are in float64 unless a test says otherwise, so that the rounding of the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import pytest
 import torch
 from torch import fx
 
 from mrt_torch.calibration.calibrate import Calibrator
+from mrt_torch.calibration.features import Feature
 from mrt_torch.cvm import verify
 from mrt_torch.graph.editor import GraphEditor, empty_graph_module, input_nodes, output_nodes, shape_of
 from mrt_torch.graph.facts import facts_of
@@ -20,9 +22,17 @@ from mrt_torch.graph.runner import run_pass
 from mrt_torch.graph.stage import Stage, check_stage
 from mrt_torch.passes import fuse_transpose, prepare, prepare_for_compile, quantize, rewrite
 from mrt_torch.quantization import QuantizationSettings, int_realize
+from mrt_torch.quantization.calibrated import Calibrated
+from mrt_torch.quantization.recipe import RECIPES
 
 aten = torch.ops.aten
 INPUT_NAMES = ("data", "second", "third")
+# Per-channel weights and zero points, and MRT's one scale for each tensor.
+both_recipes = pytest.mark.parametrize("recipe", ["default", "original"])
+# Of its largest magnitude, what a tensor loses on the way from scales of its channels to one scale of 16 bits: half a
+# unit, and the rounding of the fractions, the largest of which has 12 bits at least (2**-12 of what it multiplies). The
+# others share its shift, so they lose no more where none has larger integers than that one; else as many times more.
+UNIFORM_SHARE = 2.0 ** -16 + 2.0 ** -12
 
 
 def draw(*shape: int, magnitude: float = 1.0, seed: int = 0, dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -115,7 +125,7 @@ class IntegerModel:
 
     def seen(self, x: torch.Tensor) -> torch.Tensor:
         """What the integer model sees of a float input: the input rounded to its grid."""
-        return self.input_integers(x).to(torch.float64) / facts_of(input_nodes(self.module.graph)[0]).scale
+        return self.input_integers(x).to(torch.float64) / self.input_scale
 
     def integers(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Integer outputs, with every node checked against its facts."""
@@ -126,6 +136,18 @@ class IntegerModel:
         run = CheckedRun(self.module)
         run.run(self.input_integers(x))
         return run.values
+
+    @property
+    def input_scale(self) -> float:
+        """Scale of the input."""
+        return facts_of(input_nodes(self.module.graph)[0]).scale
+
+    @property
+    def output_error(self) -> float:
+        """What the first output loses, in float, where it was brought from scales of its channels to one scale."""
+        uniform = any(node.target is torch.ops.cvm.cvm_right_shift.default and facts_of(node).precision == 18
+                      for node in self.module.graph.nodes)
+        return UNIFORM_SHARE * 32767 / self.scales[0] if uniform else 0.0
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """The first output in float64."""
@@ -139,20 +161,41 @@ class IntegerModel:
 
 def thresholds_of(module: fx.GraphModule, *batches: torch.Tensor) -> dict[str, float]:
     """Calibrated thresholds of a prepared graph."""
+    return _calibrator(module, *batches).thresholds()
+
+
+def calibrated_of(module: fx.GraphModule, *batches: torch.Tensor, clipped: bool = False, sampled: bool = False
+                  ) -> Calibrated:
+    """What calibration finds of a prepared graph: the extremes of every activation, so that nothing saturates.
+
+    With ``clipped`` operands keep the range of least squared error; with ``sampled`` there is a sample, so biases are
+    corrected. ``MRT.calibrate`` gives both.
+    """
+    calibrator = _calibrator(module, *batches)
+    return Calibrated(calibrator.features(), calibrator.operand_features() if clipped else {},
+                      calibrator.sample.tensor() if sampled else None)
+
+
+def _calibrator(module: fx.GraphModule, *batches: torch.Tensor) -> Calibrator:
     calibrator = Calibrator(module)
     calibrator.run(list(batches), torch.device("cpu"))
-    return calibrator.thresholds()
+    return calibrator
 
 
-def integer_model(module: fx.GraphModule, data: torch.Tensor, thresholds: dict[str, float] | None = None,
+def integer_model(module: fx.GraphModule, data: torch.Tensor,
+                  calibrated: Calibrated | Mapping[str, Feature | float] | None = None, recipe: str = "default",
                   **settings) -> IntegerModel:
-    """Prepare, calibrate on ``data`` and quantize; the result is proven deployable at two batches."""
+    """Prepare, calibrate on ``data`` and quantize by a recipe; the result is proven deployable at two batches.
+
+    Without ``calibrated`` it is ``calibrated_of(module, data)``.
+    """
     prepared = prepare(module)
-    thresholds = thresholds_of(prepared, data) if thresholds is None else thresholds
-    integer_module, scales = quantize(prepared, thresholds, QuantizationSettings(**settings))
+    known = Calibrated.of(calibrated_of(prepared, data) if calibrated is None else calibrated)
+    chosen = QuantizationSettings(recipe=RECIPES[recipe], **settings)
+    integer_module, scales = quantize(prepared, known, chosen)
     assert_deployable(integer_module)
     assert len(scales) == len(output_nodes(integer_module.graph))
-    return IntegerModel(integer_module, scales, thresholds)
+    return IntegerModel(integer_module, scales, {name: f.get_threshold() for name, f in known.features.items()})
 
 
 def assert_deployable(module: fx.GraphModule, batches: Sequence[int] = (1, 3)) -> None:
@@ -165,6 +208,17 @@ def assert_deployable(module: fx.GraphModule, batches: Sequence[int] = (1, 3)) -
         integers = torch.ones((batch, *shape_of(data)[1:]), dtype=torch.int32)
         for free, bound in zip(module(integers), fixed(integers), strict=True):
             assert torch.equal(free, bound)
+
+
+def weight_scales(weight: torch.Tensor, recipe: str, bits: int = 8) -> torch.Tensor:
+    """Scales (O,) that fill ``bits`` bits with each output channel, or with the tensor, as the recipe has it."""
+    magnitudes = weight.abs().flatten(1).amax(1)
+    return (2 ** (bits - 1) - 1) / (magnitudes if recipe == "default" else magnitudes.max().expand_as(magnitudes))
+
+
+def by_channel(values: torch.Tensor) -> torch.Tensor:
+    """(O,) as (O, 1, 1), beside images."""
+    return values.reshape(-1, 1, 1)
 
 
 def assert_within(found: torch.Tensor, expected: torch.Tensor, bound: torch.Tensor | float) -> None:

@@ -194,7 +194,7 @@ def test_truth_values_that_calibration_never_saw():
         return e.call(aten.mul.Tensor, mask, e.call(aten.reshape.default, x, [-1, 60]))
 
     module = graph(build, X.shape)
-    model = integer_model(module, X, thresholds={"data": 1.0, **{n.name: 1.0 for n in prepare(module).graph.nodes}, **{
+    model = integer_model(module, X, {"data": 1.0, **{n.name: 1.0 for n in prepare(module).graph.nodes}, **{
         n.name: 0.0 for n in prepare(module).graph.nodes if n.target in (aten.gt.Scalar, aten._to_copy.default)}})
     seen = model.seen(X).reshape(-1, 60)
     assert torch.allclose(model(X), (seen > 0.5) * seen, atol=2 ** -13)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mrt_torch.errors import PrecisionError, UnsupportedOperatorError
+from mrt_torch.errors import UnsupportedOperatorError
 from mrt_torch.ops import apply_pass
 from mrt_torch.ops.convolution import quantize_weight_and_bias
 from mrt_torch.passes import prepare
@@ -14,11 +14,13 @@ from tests.mrt_torch.ops.graphs import (
     assert_untouched,
     assert_within,
     aten,
+    both_recipes,
     draw,
     graph,
     integer_model,
     operators,
     rewritten,
+    weight_scales,
 )
 
 
@@ -31,12 +33,16 @@ def fully_connected(shape, weight, bias=None):
 
 @pytest.mark.parametrize("shape", [(2, 6), (1, 6), (2, 3, 6), (2, 1, 6), (2, 3, 4, 6)])
 @pytest.mark.parametrize("has_bias", [True, False])
-def test_against_float(shape, has_bias):
-    """Oracle: torch's linear of the quantized input. Bound: half a unit of each weight, and of the bias."""
+@both_recipes
+def test_against_float(shape, has_bias, recipe):
+    """Oracle: torch's linear of the quantized input.
+
+    Bound: half a unit of each weight of the column, and of the bias; and what one scale of 16 bits loses.
+    """
     weight, bias, x = draw(5, 6, seed=1, magnitude=0.2), draw(5, seed=2) if has_bias else None, draw(*shape)
-    model = integer_model(fully_connected(shape, weight, bias), x)
+    model, scales = integer_model(fully_connected(shape, weight, bias), x, recipe=recipe), weight_scales(weight, recipe)
     seen = model.seen(x)
-    bound = seen.abs().sum(-1, keepdim=True) * 0.2 / 127 / 2 + 0.5 / model.scales[0]
+    bound = seen.abs().sum(-1, keepdim=True) / (2 * scales) + 0.5 / (scales * model.input_scale) + model.output_error
     assert_within(model(x), torch.nn.functional.linear(seen, weight, bias), bound)
 
 
@@ -56,22 +62,34 @@ def test_rewrite_leaves_two_dimensions():
 
 @pytest.mark.parametrize("length, parts", [(32767, 1), (32768, 2), (70001, 3)])
 @pytest.mark.parametrize("has_bias", [True, False])
-def test_a_long_reduction_is_cut_and_exact(length, parts, has_bias):
+@both_recipes
+def test_a_long_reduction_is_cut_and_exact(length, parts, has_bias, recipe):
     """Oracle: the products of the integers in float64, exact below 2**53."""
     weight, bias, x = draw(3, length, seed=1), draw(3, seed=2) * 100 if has_bias else None, draw(2, length)
-    model = integer_model(fully_connected((2, length), weight, bias), x)
+    model = integer_model(fully_connected((2, length), weight, bias), x, recipe=recipe)
     assert operators(model.module).count("dense") == parts
-    offset = 0 if bias is None else (bias * model.scales[0]).round()
-    expected = model.input_integers(x).double() @ (weight * 127).round().T + offset
-    assert torch.equal(model.integers(x)[0].double(), expected)
+    scales = weight_scales(weight, recipe)
+    offset = 0 if bias is None else (bias * model.input_scale * scales).round()
+    expected = model.input_integers(x).double() @ (weight * scales[:, None]).round().T + offset
+    assert torch.equal(model.values(x)["linear_default"].double(), expected)
 
 
-def test_a_reduction_beyond_32_bits_is_refused():
-    """MRT defect 10: 140000 products of 127 * 127 exceed 2**31."""
-    length = 140000
-    x, weight = torch.ones(1, length, dtype=torch.float64), torch.ones(1, length, dtype=torch.float64)
-    with pytest.raises(PrecisionError, match="cannot be proven to fit 32 bits"):
-        integer_model(fully_connected(x.shape, weight), x)
+@both_recipes
+@pytest.mark.parametrize("length", [70000, 140000, 300000])
+def test_sums_beyond_31_bits_take_coarser_weights(length, recipe):
+    """MRT defect 10: 140000 products of 127 * 127 exceed 2**31.
+
+    Oracle: float; the weights of a column, all alike, are off by half a unit of at least 4 bits and a sign. The second
+    column, of one weight, keeps its own 8 bits where it has a scale of its own.
+    """
+    x = torch.full((1, length), 0.5, dtype=torch.float64)
+    weight = torch.ones(2, length, dtype=torch.float64)
+    weight[1, 1:] = 0
+    model = integer_model(fully_connected(x.shape, weight, torch.ones(2, dtype=torch.float64)), x, recipe=recipe)
+    assert model.integers(x)[0].abs().max() < 2 ** 30
+    found = model(x)[0].tolist()
+    assert found[0] == pytest.approx(length / 2 + 1, rel=0.5 / 15)
+    assert found[1] == pytest.approx(1.5, abs=0.5 / 15 * (recipe == "original") + 1 / model.scales[0])
 
 
 def test_extremes_above_2_to_the_24_are_exact():
@@ -83,12 +101,13 @@ def test_extremes_above_2_to_the_24_are_exact():
     assert model.integers(x)[0].item() == (length - 1) * 127 * 127 + 2 * 127
 
 
+@both_recipes
 @pytest.mark.parametrize("magnitude", [0.0, 1e-30, 1e-9])
-def test_weights_next_to_zero_keep_the_bias(magnitude):
-    """Bound: half a unit of 16 bits, and what the weights contribute."""
+def test_weights_next_to_zero_keep_the_bias(magnitude, recipe):
+    """Bound: half a unit of 16 bits, what the weights contribute, and what one scale of 16 bits loses."""
     bias, x = torch.tensor([5.0, -0.002], dtype=torch.float64), draw(2, 6)
-    model = integer_model(fully_connected(x.shape, draw(2, 6, seed=1) * magnitude, bias), x)
-    assert_within(model(x), bias.expand(2, 2), 5 * 2 ** -16 + 6 * magnitude)
+    model = integer_model(fully_connected(x.shape, draw(2, 6, seed=1) * magnitude, bias), x, recipe=recipe)
+    assert_within(model(x), bias.expand(2, 2), 5 * 2 ** -16 + 6 * magnitude + model.output_error)
 
 
 @pytest.mark.parametrize("has_bias", [True, False])

@@ -13,12 +13,14 @@ from tests.mrt_torch.ops.graphs import (
     assert_same_values,
     assert_within,
     aten,
+    both_recipes,
     draw,
     graph,
     integer_model,
     operators,
     rewritten,
     unary,
+    weight_scales,
 )
 
 X = draw(2, 4, 5, 6, 7)
@@ -58,10 +60,26 @@ def test_one_convolution_of_images(name, has_bias):
 def test_integers_are_exact(name):
     """Oracle: round(w * 127 / threshold) and round(b * s_x * s_w), convolved in float64."""
     module, weight, bias, arguments = convolution(name)
-    model = integer_model(module, X)
+    model = integer_model(module, X, recipe="original")
     integers = (weight * 127 / weight.abs().max()).round()
     expected = conv3d(model.input_integers(X).double(), integers, (bias * model.scales[0]).round(), *arguments)
     assert torch.equal(model.integers(X)[0].double(), expected)
+
+
+@both_recipes
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_against_float(name, recipe):
+    """Oracle: torch's conv3d of the quantized input.
+
+    Bound: half a unit of each weight of the channel, times abs(x); half a unit of the products for the bias; and what
+    one scale of 16 bits loses, with integers of some channels up to twice those of others.
+    """
+    module, weight, bias, arguments = convolution(name)
+    model, scales = integer_model(module, X, recipe=recipe), weight_scales(weight, recipe).reshape(-1, 1, 1, 1)
+    seen = model.seen(X)
+    bound = conv3d(seen.abs(), torch.ones_like(weight), None, *arguments) / (2 * scales) \
+        + 0.5 / (scales * model.input_scale) + 2 * model.output_error
+    assert_within(model(X), conv3d(seen, weight, bias, *arguments), bound)
 
 
 def test_a_normalization_folds_into_it():

@@ -11,9 +11,12 @@ from mrt_torch.graph.facts import facts_of, source_name
 from mrt_torch.graph.stage import Stage, check_stage
 from mrt_torch.passes import prepare, quantize
 from mrt_torch.quantization import QuantizationSettings
+from mrt_torch.quantization.recipe import RECIPES
 from tests.mrt_torch.ops.graphs import (
     assert_within,
     aten,
+    both_recipes,
+    calibrated_of,
     draw,
     graph,
     integer_model,
@@ -24,6 +27,7 @@ from tests.mrt_torch.ops.graphs import (
 )
 
 X = draw(4, 3, 6, 6, dtype=torch.float32)
+ORIGINAL = QuantizationSettings(recipe=RECIPES["original"])
 
 
 def network(e, x):
@@ -47,7 +51,7 @@ def run(module, x):
 
 def test_integer_nodes_carry_the_names_of_the_float_nodes(prepared):
     """The node that holds a float node's value has its name, in the graph and in the source."""
-    module, scales = quantize(prepared, thresholds_of(prepared, X), QuantizationSettings())
+    module, scales = quantize(prepared, thresholds_of(prepared, X), ORIGINAL)
     check_stage(module, Stage.INTEGER)
     names = {n.name: source_name(n) for n in module.graph.nodes if n.op == "call_function"}
     floats = {n.name: source_name(n) for n in prepared.graph.nodes if n.op == "call_function"}
@@ -59,17 +63,28 @@ def test_integer_nodes_carry_the_names_of_the_float_nodes(prepared):
     assert [facts_of(n).scale for n in output_nodes(module.graph)] == scales
 
 
-def test_a_float_node_may_be_called_like_an_integer_operator():
+def test_outputs_carry_the_names_of_the_float_outputs(prepared):
+    """Also one that was brought to one scale after the node that holds the value, whose name stays in the graph."""
+    module, scales = quantize(prepared, calibrated_of(prepared, X), QuantizationSettings())
+    assert [source_name(n) for n in output_nodes(module.graph)] == ["prob", "fc/out"]
+    assert [facts_of(n).scale for n in output_nodes(module.graph)] == scales
+    named = {n.name: n.target._opname for n in module.graph.nodes if n.op == "call_function"}
+    assert (named["conv_out"], named["fc_out"], named["prob"]) == ("conv2d", "dense", "cvm_clip")
+
+
+@both_recipes
+def test_a_float_node_may_be_called_like_an_integer_operator(recipe):
     """Intermediate nodes make room. fx alone would call the float node's integers cvm_right_shift_default_1."""
     def build(e, x):
         y = e.call(aten.linear.default, x, e.constant("w", draw(4, 6)), name="dense_default")
         y = e.call(aten.linear.default, y, e.constant("w", draw(4, 4)), name="broadcast_mul_default")
         return e.call(aten.relu.default, y, name="cvm_right_shift_default")
 
-    model = integer_model(graph(build, (2, 6)), draw(2, 6))
-    assert [n.name for n in output_nodes(model.module.graph)] == ["cvm_right_shift_default"]
+    model = integer_model(graph(build, (2, 6)), draw(2, 6), recipe=recipe)
+    assert [source_name(n) for n in output_nodes(model.module.graph)] == ["cvm_right_shift_default"]
     named = {n.name: n.target._opname for n in model.module.graph.nodes if n.op == "call_function"}
     assert (named["dense_default"], named["broadcast_mul_default"]) == ("dense", "dense")
+    assert named["cvm_right_shift_default"] == "relu"
 
 
 @pytest.mark.parametrize("bits", [4, 8, 16])
@@ -87,10 +102,19 @@ def test_outputs_of_a_requested_precision(prepared, bits):
 
 
 def test_outputs_without_a_request_stay_as_they_are(prepared):
-    module, scales = quantize(prepared, thresholds_of(prepared, X), QuantizationSettings())
+    module, scales = quantize(prepared, thresholds_of(prepared, X), ORIGINAL)
     logits = output_nodes(module.graph)[1]
     assert logits.target._opname == "dense"
     assert facts_of(logits).scale == scales[1]
+
+
+def test_an_output_whose_channels_have_scales_of_their_own_gets_one_scale(prepared):
+    """32767 over the threshold, and two bits more for what lies beyond it."""
+    thresholds = thresholds_of(prepared, X)
+    module, scales = quantize(prepared, thresholds, QuantizationSettings())
+    logits = output_nodes(module.graph)[1]
+    assert (logits.target._opname, facts_of(logits).precision) == ("cvm_right_shift", 18)
+    assert facts_of(logits).scale == scales[1] == 32767 / thresholds["fc_out"]
 
 
 @pytest.mark.parametrize("restored", [["conv/out"], ["act/0"], ["prob"], ["fc/out", "pool"],

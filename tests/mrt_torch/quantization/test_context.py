@@ -9,12 +9,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mrt_torch.calibration.features import AFeature, MMFeature, MMLFeature
 from mrt_torch.cvm import Interval
 from mrt_torch.cvm.interval import precision_range
 from mrt_torch.errors import CalibrationError, PrecisionError
 from mrt_torch.graph.editor import GraphEditor, empty_graph_module
-from mrt_torch.graph.facts import set_facts
+from mrt_torch.graph.facts import facts_of, set_facts
 from mrt_torch.quantization import QuantizationContext, QuantizationSettings, Quantized
+from mrt_torch.quantization.calibrated import Calibrated
+from mrt_torch.quantization.channels import ChannelQuantized
+from tests.mrt_torch.ops.graphs import CheckedRun
 
 
 def context_with_input(bits: int, scale: float, shift_bits: int = 8):
@@ -97,3 +101,106 @@ def test_a_result_beyond_32_bits_is_refused():
     context, quantized = context_with_input(31, 1.0)
     with pytest.raises(PrecisionError, match="32 bits"):
         context.call("broadcast_mul", quantized.node, quantized.node)
+
+
+CHANNEL_SCALES = [1000.0, 250.0, 4000.0]
+
+
+def context_with_channels(feature, bits=20, calibrated=None, scales=CHANNEL_SCALES):
+    """A context that holds a float node ``act`` in integers of ``bits`` bits whose channels have these scales."""
+    editor = GraphEditor(empty_graph_module())
+    node = editor.call(torch.ops.aten.tanh.default, editor.input("data", (1, 3, 1, 1)), name="act")
+    context = QuantizationContext(editor.module, {"act": feature} if calibrated is None else calibrated,
+                                  QuantizationSettings())
+    integers = context.editor.input("data", (1, 3, 1, 1), torch.int32)
+    set_facts(integers, precision=bits, value_range=Interval.symmetric(bits))
+    context.set_value(node, ChannelQuantized(integers, torch.tensor(scales, dtype=torch.float64)))
+    return context, node
+
+
+def run_channels(context, quantized, values):
+    """Floats of every channel (N, 3) through the integers, and back."""
+    integers = (torch.tensor(values, dtype=torch.float64) * torch.tensor(CHANNEL_SCALES)).round()
+    context.editor.output([quantized.node])
+    context.editor.module.recompile()
+    found = CheckedRun(context.editor.module).run(integers.to(torch.int32)[:, :, None, None])[0][:, :, 0, 0]
+    return found.double() / quantized.scale
+
+
+RANGES = MMLFeature([-3.0, -80.0, 0.0], [5.0, 100.0, 1.5])
+
+
+def test_channels_are_brought_to_one_scale_that_fills_16_bits():
+    """Oracle: the floats. Bound: half a unit, and 2**-12 of the largest; beyond 4 times the range values saturate."""
+    context, node = context_with_channels(RANGES)
+    quantized = context.value(node)
+    assert quantized.scale == 32767 / 100 and quantized.precision == 18 and context.value(node) is quantized
+    values = [[5.0, 100.0, 1.5], [-3.0, -80.0, 0.25], [0.004, 0.0, 0.7], [0.0, 390.0, 0.0]]
+    found = run_channels(context, quantized, values)
+    assert float((found[:3] - torch.tensor(values[:3], dtype=torch.float64)).abs().max()) <= 0.5 / quantized.scale + 100 / 2 ** 12
+    assert float(found[3, 1]) == pytest.approx(390, rel=2 ** -11)
+    assert float(found[2, 0]) == pytest.approx(0.004, abs=0.5 / quantized.scale)
+
+
+@pytest.mark.parametrize("bits, scale", [(8, None), (8, 0.3), (16, None), (16, 20.0), (12, 1e-9)])
+def test_requantize_brings_channels_to_the_scale_asked_for(bits, scale):
+    """Without one, the bits are filled. What rounds to zero altogether is zero. Shared by its readers."""
+    context, node = context_with_channels(RANGES)
+    quantized = context.requantize(node, bits, scale)
+    assert quantized.scale == (precision_range(bits) / 100 if scale is None else scale)
+    assert quantized.precision <= bits and context.requantize(node, bits, scale) is quantized
+    values = torch.tensor([[5.0, 100.0, 1.5], [-3.0, -80.0, 0.2]], dtype=torch.float64)
+    found = run_channels(context, quantized, values.tolist())
+    exact = (values * quantized.scale).clamp(-precision_range(bits), precision_range(bits)) / quantized.scale
+    share = 100 / 2 ** 12
+    assert float((found - exact).abs().max()) <= 0.51 / quantized.scale + share if scale != 1e-9 else not found.any()
+
+
+def test_magnitudes_of_channels():
+    """From the ranges of as many channels; the threshold bounds them, and stands in where they are not known."""
+    context, node = context_with_channels(RANGES)
+    assert context.channel_magnitudes(node, 3).tolist() == [5.0, 100.0, 1.5]
+    assert context.channel_magnitudes(node, 1).tolist() == [100.0]
+    assert context.channel_magnitudes(node, 6).tolist() == [100.0] * 6
+    for feature in (MMFeature(-7.0, 2.0), AFeature(7.0)):
+        context, node = context_with_channels(feature)
+        assert context.channel_magnitudes(node, 3).tolist() == [7.0] * 3
+    context, node = context_with_channels(MMLFeature([-9e9] * 3, [9e9] * 3))
+    proven = precision_range(20) / 250
+    assert context.channel_magnitudes(node, 3).tolist() == [proven] * 3, "no more than twice what is proven"
+
+
+def test_ranges_of_operands():
+    """That of the tensor, or of each group of channels; what calibration chose for operands comes first."""
+    context, node = context_with_channels(MMLFeature([0, -1, -2, 3], [4, 5, 6, 7]))
+    assert [ends.tolist() for ends in context.operand_range(node, 1)] == [[-2.0], [7.0]]
+    assert [ends.tolist() for ends in context.operand_range(node, 2)] == [[-1.0, -2.0], [5.0, 7.0]]
+    assert [ends.tolist() for ends in context.operand_range(node, 4)] == [[0, -1, -2, 3], [4, 5, 6, 7]]
+    assert context.operand_range(node, 3) is None
+    chosen = Calibrated({"act": RANGES}, {("act", 1): MMFeature(-1.0, 2.0), ("act", 3): RANGES.scaled(0.5)})
+    context, node = context_with_channels(None, calibrated=chosen)
+    assert [ends.tolist() for ends in context.operand_range(node, 1)] == [[-1.0], [2.0]]
+    assert [ends.tolist() for ends in context.operand_range(node, 3)] == [[-1.5, -40.0, 0.0], [2.5, 50.0, 0.75]]
+    assert [ends.tolist() for ends in context.operand_range(node, 1, clipped=False)] == [[-80.0], [100.0]]
+    for feature in (AFeature(3.0), None):
+        context, node = context_with_channels(feature, calibrated={} if feature is None else None)
+        assert context.operand_range(node, 1) is None
+    context, node = context_with_channels(MMFeature(-1.0, 3.0))
+    assert [ends.tolist() for ends in context.operand_range(node, 1)] == [[-1.0], [3.0]]
+    assert context.operand_range(node, 3) is None
+
+
+def test_the_threshold_of_channels_is_no_more_than_twice_what_is_proven():
+    """The coarsest channel decides: 20 bits at scale 250."""
+    context, node = context_with_channels(AFeature(1e9))
+    assert context.threshold(node) == precision_range(20) / 250
+    context, node = context_with_channels(AFeature(3000.0))
+    assert context.threshold(node) == 3000.0
+
+
+def test_tensors_of_channels_share_a_scale_with_others():
+    """As for a sum: the scale that fills 16 bits with the largest threshold, exactly, for each."""
+    context, node = context_with_channels(RANGES)
+    with context.editor.inheriting(node):
+        nodes, scale = context.same_scale([node, node], 16)
+    assert scale == 32767 / 100 and nodes[0] is nodes[1] and facts_of(nodes[0]).precision == 16

@@ -63,7 +63,7 @@ def test_a_threshold_far_beyond_what_the_integers_can_be():
     x = draw(3, 4)
     module = prepare(graph(build, x.shape))
     thresholds = {name: 1e9 for name in thresholds_of(module, x)} | {"data": 1.0}
-    model = integer_model(graph(build, x.shape), x, thresholds=thresholds)
+    model = integer_model(graph(build, x.shape), x, thresholds)
     assert torch.allclose(model(x), model.seen(x) + model.seen(x).abs(), atol=2 ** -13)
 
 
