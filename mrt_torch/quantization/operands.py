@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import fx
 
 from mrt_torch.cvm.interval import bits_for, precision_range
-from mrt_torch.graph.editor import shape_of
+from mrt_torch.graph.editor import input_nodes, shape_of
 from mrt_torch.graph.facts import facts_of
+from mrt_torch.graph.free_axis import free_axis
 from mrt_torch.quantization.channels import ChannelQuantized, rescale_channels
 from mrt_torch.quantization.context import Quantized
 from mrt_torch.quantization.discrete import is_discrete
@@ -21,8 +23,11 @@ if TYPE_CHECKING:
 
 # A zero point that widens the scale by less than this share is not worth the correction it needs.
 SMALLEST_GAIN = 1.125
-# Data that calibration did not see reaches a little beyond what it saw. A wide operand has room for more.
-MARGIN, WIDE_MARGIN = 1.1, 2.0
+# New data reaches beyond what calibration met, the farther the fewer values of a group it met: by a half where they
+# were a thousand, by a tenth from a hundred thousand on. A wide operand has room for more.
+LARGEST_MARGIN, SMALLEST_MARGIN, WIDE_MARGIN = 1.5, 1.1, 2.0
+FEW_VALUES, MANY_VALUES = 1e3, 1e5
+USUAL_EXAMPLES = 64         # where no sample tells how many there were
 PART_BITS = 8               # what the runtime multiplies
 ROUNDING = 1.03             # weights may be rounded up, all of them
 LARGEST_PART_SHIFT = 7      # so that the lower part of a saturated value fits 8 bits
@@ -87,7 +92,7 @@ def _operand(context: QuantizationContext, x: fx.Node, bits: int, groups: int, a
     repeats = len(held.scales) // len(scales)
     node, real = rescale_channels(context, held, context.channel_magnitudes(x, len(held.scales)),
                                   scales.repeat_interleave(repeats), bits, zeros.repeat_interleave(repeats),
-                                  WIDE_MARGIN if bits > PART_BITS else MARGIN)
+                                  margin_of(context, x, bits, groups))
     return _in_parts(context, node, bits, real if len(real) == len(scales) else scales, zeros)
 
 
@@ -96,12 +101,27 @@ def _range(context: QuantizationContext, x: fx.Node, bits: int, groups: int
     """Calibrated range of each group with its margin; a wide operand need not cut anything off for its resolution."""
     wide = bits > PART_BITS
     known = context.operand_range(x, groups, clipped=not wide)
-    margin = 1.0 if is_chosen(context, x) else WIDE_MARGIN if wide else MARGIN
     if known is None:
         return None
     lows, highs = known
+    margin = 1.0 if is_chosen(context, x) else margin_of(context, x, bits, groups)
     slack = [(margin - 1) * torch.minimum(ends.abs(), highs - lows) for ends in known]  # outwards, also beside zero
     return lows - slack[0], highs + slack[1]
+
+
+def margin_of(context: QuantizationContext, x: fx.Node, bits: int, groups: int) -> float:
+    """How far new data may reach, over what calibration met: 2 for wide operands.
+
+    For others 1.5 - 0.2 * log10(n / 1000), from 1.1 to 1.5, where n values of each group were met.
+    """
+    if bits > PART_BITS:
+        return WIDE_MARGIN
+    free = free_axis(x)
+    elements = math.prod(extent for axis, extent in enumerate(shape_of(x)) if axis != free) // groups
+    axis = facts_of(input_nodes(context.module.graph)[0]).batch_axis
+    examples = USUAL_EXAMPLES if context.sample is None else context.sample.shape[axis]
+    share = math.log(max(elements * examples, 1) / FEW_VALUES) / math.log(MANY_VALUES / FEW_VALUES)
+    return LARGEST_MARGIN - (LARGEST_MARGIN - SMALLEST_MARGIN) * min(max(share, 0.0), 1.0)
 
 
 def _symmetric(context: QuantizationContext, x: fx.Node, bits: int) -> Operand:

@@ -1,4 +1,4 @@
-"""Operators that leave each channel its own scale. Oracle: the operator on the integers, and on the tensor at one scale."""
+"""Operators that leave each channel its own scale. Oracle: the operator on the integers, and on one scale."""
 
 from __future__ import annotations
 

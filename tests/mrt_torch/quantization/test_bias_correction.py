@@ -194,18 +194,20 @@ def test_a_dead_layer_is_its_bias():
         assert float((found - draw(3, seed=2)).abs().max()) <= float((1 / scales).max())
 
 
-def test_what_a_correction_adds_is_bounded():
-    """A quarter of the channel's calibrated magnitude: a sample that differs from all else moves a bias no farther.
-
-    Oracle: |change| fits the bits that were kept, which the products leave.
-    """
-    prepared = prepare(graph(network, X.shape))
+def test_what_a_correction_adds_is_bounded(prepared):
+    """By the bits that were kept for the constant. A sample that differs from all else is proven safe like any."""
     known = calibrated_of(prepared, X, sampled=True)
     strange = type(known)(known.features, known.operand_features, X.abs() * 1000)
     module, _ = quantize(prepared, strange, WEIGHTS)
     assert_deployable(module)
     integer_values(module, X * 1000)
-    assert all(facts_of(n).precision <= 30 for n in module.graph.nodes if n.op == "get_attr")
+    plain, held, _ = corrected(prepared, sampled=False)
+    node = next(n for n in plain.graph.nodes if n.name == "dense")
+    (float_node,) = (n for n in prepared.graph.nodes if n.name == "dense")
+    bits = facts_of(node.args[2]).precision
+    correct_biases(prepared, plain, [CorrectedBias(float_node, node, node.args[2].target, held["dense"].scales, bits)],
+                   X.abs() * 1000, int_realize(X, 8))
+    assert int(getattr(plain, node.args[2].target).abs().max()) == precision_range(bits)
 
 
 def test_a_graph_of_one_batch_is_not_corrected():

@@ -137,7 +137,8 @@ def test_channels_are_brought_to_one_scale_that_fills_16_bits():
     assert quantized.scale == 32767 / 100 and quantized.precision == 18 and context.value(node) is quantized
     values = [[5.0, 100.0, 1.5], [-3.0, -80.0, 0.25], [0.004, 0.0, 0.7], [0.0, 390.0, 0.0]]
     found = run_channels(context, quantized, values)
-    assert float((found[:3] - torch.tensor(values[:3], dtype=torch.float64)).abs().max()) <= 0.5 / quantized.scale + 100 / 2 ** 12
+    errors = (found[:3] - torch.tensor(values[:3], dtype=torch.float64)).abs()
+    assert float(errors.max()) <= 0.5 / quantized.scale + 100 / 2 ** 12
     assert float(found[3, 1]) == pytest.approx(390, rel=2 ** -11)
     assert float(found[2, 0]) == pytest.approx(0.004, abs=0.5 / quantized.scale)
 

@@ -1,9 +1,8 @@
-"""8-bit operands with scales and zero points. Oracle: the documented formulas, in numbers chosen to come out whole or in
-exact rational arithmetic.
-"""
+"""8-bit operands with scales and zero points. Oracle: the documented formulas, and exact rational arithmetic."""
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import pytest
@@ -14,55 +13,22 @@ from hypothesis import strategies as st
 from mrt_torch.calibration.features import AFeature, MMFeature, MMLFeature
 from mrt_torch.cvm import Interval
 from mrt_torch.cvm.interval import precision_range
-from mrt_torch.graph.editor import GraphEditor, empty_graph_module
-from mrt_torch.graph.facts import facts_of, set_facts
-from mrt_torch.quantization import QuantizationContext, QuantizationSettings, Quantized
-from mrt_torch.quantization.calibrated import Calibrated
-from mrt_torch.quantization.channels import ChannelQuantized
-from mrt_torch.quantization.operands import MARGIN, WIDE_MARGIN, operand, widest_operand
+from mrt_torch.graph.facts import facts_of
+from mrt_torch.quantization import QuantizationContext, QuantizationSettings
+from mrt_torch.quantization.operands import LARGEST_MARGIN, margin_of, operand
 from mrt_torch.quantization.recipe import RECIPES, Recipe
-from tests.mrt_torch.ops.graphs import CheckedRun, aten, draw, graph, integer_model, operators
+from tests.mrt_torch.ops.graphs import aten, draw, graph, integer_model, operators
+from tests.mrt_torch.quantization.held import Held
 
 STEPS = 254  # from -127 to 127
 
 
-class Held:
-    """A context that holds one activation ``x`` of some channels in integers of ``bits`` bits."""
-
-    def __init__(self, feature, scales, bits=20, channels=4, operand_features=(), recipe=None, interval=None):
-        editor = GraphEditor(empty_graph_module())
-        data = editor.input("data", (1, channels, 1, 1))
-        self.x = editor.call(aten.tanh.default, data, name="x")
-        calibrated = Calibrated({"x": feature, "data": feature},
-                                {("x", groups): each for groups, each in dict(operand_features).items()})
-        self.context = QuantizationContext(editor.module, calibrated, QuantizationSettings(recipe=recipe or Recipe()))
-        self.node = self.context.editor.input("data", (1, channels, 1, 1), torch.int32)
-        set_facts(self.node, precision=bits, value_range=interval or Interval.symmetric(bits))
-        self.set(data, scales)
-        self.set(self.x, scales)
-        self.data = data
-
-    def set(self, node, scales):
-        held = Quantized(self.node, float(scales)) if not isinstance(scales, list) else ChannelQuantized(
-            self.node, torch.tensor(scales, dtype=torch.float64))
-        self.context.set_value(node, held)
-
-    def run(self, found, values: torch.Tensor) -> list[torch.Tensor]:
-        """What the parts of an operand hold for integers ``values`` (N, C)."""
-        editor = self.context.editor
-        nodes = [part for part, _ in found.parts]
-        editor.output(nodes)
-        editor.module.recompile()
-        results = CheckedRun(editor.module).run(values.to(torch.int32)[:, :, None, None])
-        return [result[:, :, 0, 0].to(torch.int64) for result in results]
-
-
 @pytest.mark.parametrize("low, high, wide_low, wide_high, zero", [
-    (0.0, 6.0, 0.0, 6.6, 127), (-6.0, 0.0, -6.6, 0.0, -127), (-1.0, 3.0, -1.1, 3.3, 64), (2.0, 4.0, 1.8, 4.2, 318),
-    (-5.0, -4.0, -5.1, -3.9, -953)])
+    (0.0, 6.0, 0.0, 9.0, 127), (-6.0, 0.0, -9.0, 0.0, -127), (-1.0, 3.0, -1.5, 4.5, 64), (2.0, 4.0, 1.0, 5.0, 190),
+    (-5.0, -4.0, -5.5, -3.5, -571)])
 def test_the_range_is_filled(low, high, wide_low, wide_high, zero):
-    """From -127 to 127, with a margin for data that calibration did not see, a tenth of each end but no more than of
-    the span; beyond it values saturate.
+    """From -127 to 127, with a margin for data that calibration did not see, a half of each end (of 256 values) but no
+    more than of the span; beyond it values saturate.
     """
     held = Held(MMFeature(low, high), 1e4)
     found = operand(held.context, held.x, 8)
@@ -110,9 +76,21 @@ def test_a_zero_point_must_gain_an_eighth(feature, zero):
     assert (int(operand(held.context, held.x, 8).zeros) == 0) == (zero == 0)
 
 
+@pytest.mark.parametrize("shape, groups, bits, margin", [
+    ((1, 4, 1, 1), 1, 8, 1.5), ((1, 125, 1, 1), 1, 8, 1.5 - 0.2 * 3 * math.log10(2)), ((1, 8, 20, 10), 1, 8, 1.1),
+    ((1, 8, 20, 10), 8, 8, 1.5 - 0.2 * math.log10(12.8)),
+    ((7, 8, 20, 10), 8, 8, 1.5 - 0.2 * math.log10(12.8)), ((1, 8, 20, 10), 8, 9, 2.0)])
+def test_the_margin_falls_with_the_number_of_values(shape, groups, bits, margin):
+    """Oracle: 1.5 - 0.2 * log10(n / 1000) from 1.1 to 1.5, n of 64 examples; whatever batch the graph was made with."""
+    module = graph(lambda e, x: e.call(aten.relu.default, x), shape)
+    context = QuantizationContext(module, {"relu": 1.0}, QuantizationSettings())
+    node = next(n for n in module.graph.nodes if n.target is aten.relu.default)
+    assert margin_of(context, node, bits, groups) == pytest.approx(margin, rel=1e-9)
+
+
 def test_a_symmetric_range_has_the_same_margin():
     held = Held(MMFeature(-0.9, 1.0), 1e4)
-    assert float(operand(held.context, held.x, 8).scales) == pytest.approx(127 / MARGIN, rel=2 ** -12)
+    assert float(operand(held.context, held.x, 8).scales) == pytest.approx(127 / LARGEST_MARGIN, rel=2 ** -12)
 
 
 def test_without_zero_points():
@@ -137,9 +115,9 @@ def test_a_range_of_each_group():
     operand_features = {2: MMLFeature([0.0, -2.0], [8.0, 1.0])}
     held = Held(MMLFeature([0, 0, -1, -2], [6, 8, 1, 1]), 1e4, operand_features=operand_features)
     found = operand(held.context, held.x, 8, 2)
-    scales = torch.tensor([STEPS / 8 / MARGIN, STEPS / 3 / MARGIN], dtype=torch.float64)
+    scales = torch.tensor([STEPS / 8 / LARGEST_MARGIN, STEPS / 3 / LARGEST_MARGIN], dtype=torch.float64)
     assert torch.allclose(found.scales, scales, rtol=2 ** -10) and len(found.zeros) == 2
-    assert found.zeros.tolist() == [127, round(-0.5 * MARGIN * float(scales[1]))]
+    assert found.zeros.tolist() == [127, round(-0.5 * LARGEST_MARGIN * float(scales[1]))]
     values = torch.tensor([[8.0, 4.0, 1.0, -2.0]], dtype=torch.float64)
     (integers,) = held.run(found, values * 1e4)
     both = (found.scales.repeat_interleave(2), found.zeros.repeat_interleave(2))
@@ -158,7 +136,7 @@ def test_groups_need_a_range_of_each():
 
 def test_the_range_that_calibration_chose_comes_first():
     held = Held(MMFeature(0.0, 100.0), 1e3, operand_features={1: MMFeature(0.0, 10.0)})
-    assert float(operand(held.context, held.x, 8).scales) == pytest.approx(STEPS / 10 / MARGIN, rel=2 ** -11)
+    assert float(operand(held.context, held.x, 8).scales) == pytest.approx(STEPS / 10 / LARGEST_MARGIN, rel=2 ** -11)
 
 
 def test_a_range_never_exceeds_what_is_proven():
@@ -178,6 +156,16 @@ def test_channels_of_scales_of_their_own_are_brought_to_one():
     values = torch.tensor([[10, 2.5, 0.6, 2], [5, 1, 0.1, 0.0]], dtype=torch.float64)
     (integers,) = held.run(found, values * torch.tensor(scales))
     assert float((integers + int(found.zeros) - values * float(found.scales)).abs().max()) <= 0.5 + 127 * 2 ** -9
+
+
+def test_a_scale_is_never_finer_than_the_integers():
+    """A range of 0..6 in integers of 10 a unit: 8 bits could take 38 a unit, and hold nothing more."""
+    for groups, ranges in ((1, MMFeature(0.0, 6.0)), (4, MMLFeature([0.0] * 4, [6.0] * 4))):
+        held = Held(ranges, 10.0)
+        found = operand(held.context, held.x, 8, groups)
+        assert set(found.scales.tolist()) == {10.0} and len(found.scales) == groups
+        (integers,) = held.run(found, torch.arange(61)[:, None].expand(-1, 4))
+        assert torch.equal(integers + found.zeros, torch.arange(61)[:, None].expand(-1, 4))
 
 
 def test_readers_share_an_operand():
@@ -224,7 +212,7 @@ def test_a_nearly_dead_group_does_not_cost_the_others_their_fractions():
     held = Held(MMLFeature([0.0] * 4, highs), scales)
     found = operand(held.context, held.x, 8, 4)
     for position in (1, 2, 3):
-        wanted = STEPS / highs[position] / MARGIN
+        wanted = STEPS / highs[position] / LARGEST_MARGIN
         assert float(found.scales[position]) == pytest.approx(wanted, rel=2 ** -4)
     values = torch.tensor([highs, [high / 3 for high in highs]], dtype=torch.float64)
     (integers,) = held.run(found, values * 1e4)
@@ -238,48 +226,8 @@ def test_groups_of_unequal_scales_keep_their_bits():
     scales, highs = [1.0, 1e6, 1e3, 10.0], [1e5, 0.1, 100.0, 1e4]
     held = Held(MMLFeature([0.0] * 4, highs), scales)
     found = operand(held.context, held.x, 8, 4)
-    assert torch.allclose(found.scales * torch.tensor(highs) * MARGIN, torch.full((4,), 254.0).double(), rtol=2 ** -9)
-
-
-@pytest.mark.parametrize("bits", [9, 12, 15])
-@pytest.mark.parametrize("feature", [MMFeature(0.0, 6.0), MMFeature(-1.0, 1.0), AFeature(1.0)])
-def test_a_wide_operand_is_two_of_8_bits(bits, feature):
-    """q = high * 2**k + low. Oracle: the same values at the finer scale, within a unit; parts are checked to 8 bits."""
-    held = Held(feature, 1e5, bits=22)
-    found = operand(held.context, held.x, bits)
-    (high, shift), (low, none) = found.parts
-    assert (shift, none) == (bits - 8, 0)
-    assert facts_of(high).precision <= 8 and facts_of(low).precision <= 8
-    values = torch.tensor([-1.0, -0.3, 0.0, 0.77, 1.0, 5.0]).double()
-    values = values[(values >= feature.get_range()[0]) & (values <= feature.get_range()[1])]
-    upper, lower = held.run(found, (values * 1e5).round()[:, None].expand(-1, 4))
-    q = upper[:, 0] * 2 ** shift + lower[:, 0]
-    assert int(q.abs().max()) <= found.magnitude
-    assert float(((q + int(found.zeros)) / float(found.scales) - values).abs().max()) <= 1 / float(found.scales)
-    wanted = {0.0: STEPS / 6, -1.0: STEPS / 2}[feature.get_range()[0]] * precision_range(bits) / 127
-    margin = 1.0 if isinstance(feature, AFeature) else WIDE_MARGIN
-    assert float(found.scales) == pytest.approx(wanted / margin, rel=2 ** -10)
-
-
-def test_a_wide_operand_keeps_the_extremes():
-    """What was clipped for 8 bits need not be for more."""
-    held = Held(MMFeature(0.0, 100.0), 1e4, bits=24, operand_features={1: MMFeature(0.0, 10.0)})
-    scale = 2 * precision_range(12) / 100 / WIDE_MARGIN
-    assert float(operand(held.context, held.x, 12).scales) == pytest.approx(scale, rel=2 ** -10)
-
-
-@pytest.mark.parametrize("products", [1, 9, 100, 1000, 5000, 60000])
-def test_the_widest_operand_fits(products):
-    """Oracle: the runtime's bits of (upper sum) * 2**k + lower sum: bits of the sum, k + 2 for the number, 1; 31 at
-    most. A bit more would not fit, unless 15 are reached.
-    """
-    weights = torch.ones(3, products)
-    bits = widest_operand(weights, 8)
-    def needed(k):
-        return (products * 127 * 127).bit_length() + 1 + k + 2 + 1
-    assert 8 <= bits <= 15
-    assert needed(bits - 8) <= 32 or bits == 8
-    assert bits == 15 or needed(bits - 8 + 2) > 31
+    steps = found.scales * torch.tensor(highs) * LARGEST_MARGIN
+    assert torch.allclose(steps, torch.full_like(steps, 254.0), rtol=2 ** -9)
 
 
 def test_constants_of_zero_points_are_part_of_the_graph():
