@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import replace
 
@@ -31,6 +32,7 @@ from mrt_torch.quantization.settings import WIDEST_IN_PARTS, QuantizationSetting
 from mrt_torch.quantization.weight_rounding import WeightRounding
 from mrt_torch.quantization.wide_operands import choose_wide_operands, may_be_wider
 
+logger = logging.getLogger(__name__)
 SENSITIVITY_EXAMPLES = 16  # of the sample: the order of the nodes does not move with more
 
 
@@ -63,6 +65,7 @@ def quantize(module: fx.GraphModule, calibrated: Calibrated | Mapping[str, Featu
     finish(integer_module, Stage.RESTORED if _restored(context) else Stage.INTEGER)
     _check_inputs(integer_module, module)
     _correct_biases(context, integer_module)
+    _report_maps(context)
     return integer_module, scales
 
 
@@ -111,6 +114,15 @@ def _examples(context: QuantizationContext) -> torch.Tensor:
     """The part of the sample that sensitivities are measured on."""
     axis = facts_of(input_nodes(context.module.graph)[0]).batch_axis
     return context.sample.narrow(axis, 0, min(SENSITIVITY_EXAMPLES, context.sample.shape[axis]))
+
+
+def _report_maps(context: QuantizationContext) -> None:
+    """Say what zero points cost where a padded convolution's border sees fewer of them."""
+    maps = [sums.offset.numel() for sums in context.weighted_sums.values()
+            if sums.offset is not None and sums.offset.dim() > 1]
+    weights = sum(sums.kernel.numel() for sums in context.weighted_sums.values())
+    logger.info("zero points: %d convolutions add a constant map, %d numbers together beside %d weights", len(maps),
+                sum(maps), weights)
 
 
 def _wide_operands(context: QuantizationContext) -> dict[str, int]:

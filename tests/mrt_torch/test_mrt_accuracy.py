@@ -10,8 +10,9 @@ from dataclasses import replace
 import pytest
 import safetensors.torch
 import torch
+from torch import nn
 
-from mrt_torch import MRT
+from mrt_torch import MRT, Model
 from mrt_torch.errors import CalibrationError, InvalidArgumentError, InvalidFileError
 from mrt_torch.graph.facts import facts_of
 from mrt_torch.quantization import QuantizationSettings
@@ -215,3 +216,22 @@ def test_features_of_another_model_are_refused(tmp_path):
         path.write_text("\n".join(changed) + "\n")
         with pytest.raises(InvalidFileError, match="elsewhere"):
             MRT.load("net", tmp_path)
+
+
+def test_maps_of_zero_points_are_reported(caplog):
+    """Oracle: the constants of more than one pixel that the integer graph adds."""
+    torch.manual_seed(0)
+    layers = nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 2, 1)
+    data = torch.randn(8, 1, 6, 6)
+    model = Model.from_torch(nn.Sequential(*layers).eval(), data[:2])
+    model.prepare((1, 1, 6, 6))
+    mrt = model.get_mrt()
+    mrt.set_data(data)
+    mrt.calibrate()
+    with caplog.at_level("INFO", logger="mrt_torch.passes.quantize"):
+        graph = mrt.quantize().module.graph
+    constants = [operand for node in graph.nodes if node.target is torch.ops.cvm.broadcast_add.default
+                 for operand in node.args if operand.op == "get_attr"]
+    sizes = [node.meta["val"].numel() for node in constants if node.meta["val"].shape[2:].numel() > 1]
+    assert sizes == [4 * 6 * 6]
+    assert f"{len(sizes)} convolutions add a constant map, {sum(sizes)} numbers" in caplog.text
