@@ -133,9 +133,10 @@ class MRT(Options):
         self._calibrator, self._known, self._earlier, self._outdated = (calibrator, chosen), known, earlier, set()
         self.features, self.operand_features = dict(found.features), dict(found.operand_features)
         self._sample = found.sample
+        self.settings = replace(self.settings, chosen_ranges=frozenset())
         for name, threshold in earlier.items():
             if threshold > self.th_dict.get(name, 0.0):
-                self.set_threshold(name, threshold)
+                self._cut_or_spread(name, threshold)
         return self.th_dict
 
     @property
@@ -146,10 +147,15 @@ class MRT(Options):
     def set_threshold(self, name: str, threshold: float) -> None:
         """Replace the threshold of one node, named as in the model or as in the graph.
 
-        What calibration met of it is cut off beyond the threshold, or spread to a larger one. A later ``calibrate``
-        gives it what it met again.
+        What calibration met of it is cut off beyond the threshold, or spread to a larger one; there 8-bit operands
+        saturate, without the margin that calibrated ranges have. A later ``calibrate`` gives it what it met again.
         """
-        key, wanted = self._key(name), AFeature(threshold)
+        key = self._key(name)
+        self._cut_or_spread(key, threshold)
+        self.settings = replace(self.settings, chosen_ranges=self.settings.chosen_ranges | {key})
+
+    def _cut_or_spread(self, key: str, threshold: float) -> None:
+        wanted = AFeature(threshold)
         self.features[key] = with_threshold(self.features.get(key, wanted), wanted.get_threshold())
         for entry in [entry for entry in self.operand_features if entry[0] == key]:
             self.operand_features[entry] = with_threshold(self.operand_features[entry], wanted.get_threshold())

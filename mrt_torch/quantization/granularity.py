@@ -75,8 +75,9 @@ def operand_groups(context: QuantizationContext, x: fx.Node, groups: int) -> int
 
 
 def is_chosen(context: QuantizationContext, x: fx.Node) -> bool:
-    """Whether a configured quantizer or optimizor chose the range of an activation."""
-    return not {"quant_type", "opt_info"}.isdisjoint(context.settings.configuration.get(x.name, {}))
+    """Whether the user, or a configured quantizer or optimizor, chose the range of an activation."""
+    configured = context.settings.configuration.get(x.name, {})
+    return x.name in context.settings.chosen_ranges or not {"quant_type", "opt_info"}.isdisjoint(configured)
 
 
 def _configured_groups(context: QuantizationContext, node: fx.Node) -> int | None:

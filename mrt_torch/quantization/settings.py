@@ -35,6 +35,7 @@ class QuantizationSettings:
             log(n / 64) more for axes of n > 64.
         shift_bits: bits above its target that a tensor keeps until it is multiplied; more is more accurate.
         restore: source names of nodes to keep in float, for debugging.
+        chosen_ranges: fx names of nodes whose threshold the user set: their ranges get no margin.
         recipe: the means against the loss of accuracy.
         weight_precision: bits of the weights of convolutions and dense layers, 2 to 8.
         node_precisions: bits of the data operand of single convolutions and dense layers, by fx node name, 2 to 15. One
@@ -49,6 +50,7 @@ class QuantizationSettings:
     softmax_lambd: float = 10.0
     shift_bits: int = 8
     restore: frozenset[str] = frozenset()
+    chosen_ranges: frozenset[str] = frozenset()
     recipe: Recipe = field(default_factory=Recipe)
     weight_precision: int = 8
     node_precisions: Mapping[str, int] = field(default_factory=dict)
@@ -86,6 +88,7 @@ class QuantizationSettings:
         """A JSON object that ``from_json`` reads back."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return values | {"operator_precisions": dict(self.operator_precisions), "restore": sorted(self.restore),
+                         "chosen_ranges": sorted(self.chosen_ranges),
                          "recipe": self.recipe.to_json(), "node_precisions": dict(self.node_precisions),
                          "configuration": {name: dict(own) for name, own in self.configuration.items()}}
 
@@ -98,6 +101,7 @@ class QuantizationSettings:
         """
         try:
             return cls(**{**values, "restore": frozenset(values.get("restore", ())),
+                          "chosen_ranges": frozenset(values.get("chosen_ranges", ())),
                           "recipe": Recipe(**values.get("recipe", {}))})
         except (TypeError, AttributeError) as error:
             raise InvalidArgumentError("the settings are not those of to_json", why=str(error),
