@@ -50,7 +50,8 @@ def test_error_bound(seed, bits, shift):
     """Oracle: the definition on the quantized input.
 
     Bound: the docstring's: a unit of 2**-16 of the largest quotient; half a unit of 16 bits of X over X; half a unit
-    of the divisor, of at least 14 bits at the largest quotient, over it; and the 12 bits of a rescaling's fraction.
+    of each term of the divisor, abs(X) and the shift, of at least 14 bits at the largest quotient, over it; and the 12
+    bits of a rescaling's fraction.
     """
     x = draw(2, 6, 20, seed=seed)
     module = graph(lambda e, data: quotient(e, data, shift), x.shape)
@@ -59,7 +60,7 @@ def test_error_bound(seed, bits, shift):
     expected = module(seen)[0]
     largest, divisor = float(module(x)[0].abs().max()), seen[:, 3:].abs() + shift
     least = float(x[:, :3].abs().max()) / largest  # the divisor at the largest quotient, or below it
-    bound = largest * 2.0 ** -15 + 0.51 / 32767 / divisor + expected.abs() * (2.0 ** -14 * least / divisor + 2.0 ** -11)
+    bound = largest * 2.0 ** -15 + 0.51 / 32767 / divisor + expected.abs() * (2.0 ** -13 * least / divisor + 2.0 ** -11)
     assert bool(((model(x) - expected).abs() <= bound).all())
 
 
