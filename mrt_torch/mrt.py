@@ -262,8 +262,8 @@ class MRT(Options):
     def save(self, model_name: str, datadir: str | os.PathLike[str] = "./data") -> None:
         """Write the state into ``<datadir>/<model_name>.mrt.*``: model, features, settings and the quantized model.
 
-        ``.mrt.ext`` holds, a line each: output names, features, operand features, settings, output scales, buffers;
-        ``.mrt.sample.safetensors`` the sample of the data.
+        ``.mrt.ext`` holds, a line each: output names, features, operand features, settings, output scales, buffers,
+        digest of the sample; ``.mrt.sample.safetensors`` the sample of the data.
         """
         quantized = self.current_model if self.current_model.is_quantized else None
         save_state(stem_of(model_name, datadir), SavedState(self.model, quantized, self.settings, self.features,

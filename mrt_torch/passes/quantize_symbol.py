@@ -10,6 +10,7 @@ import torch
 from torch import fx
 
 from mrt_torch.calibration.features import AFeature, Feature
+from mrt_torch.calibration.raw_features import SYMMETRIC
 from mrt_torch.configuration import DEFAULTS
 from mrt_torch.errors import InvalidArgumentError
 from mrt_torch.graph.editor import input_nodes, output_nodes
@@ -28,7 +29,6 @@ from mrt_torch.record import QuantizationRecord
 
 #: Key of a node's precision in ``precs``; the precision wanted of an output has the output's name as its key.
 OUT_KEY = "out_key"
-SYMMETRIC = "UniformSymmetric"
 
 
 def quantize(symbol: Symbol, params: Params, features: Mapping[str, Feature],

@@ -17,20 +17,18 @@ import torch
 from torch import fx
 
 from mrt_torch.calibration.features import AFeature
+from mrt_torch.calibration.raw_features import AFFINE
 from mrt_torch.cvm.interval import precision_range
 from mrt_torch.graph.editor import shape_of
 from mrt_torch.graph.facts import source_name
 from mrt_torch.quantization.channels import ChannelQuantized, rescale_channels
 from mrt_torch.quantization.discrete import is_discrete
-from mrt_torch.quantization.granularity import AFFINE
+from mrt_torch.quantization.operands import SMALLEST_GAIN
 from mrt_torch.quantization.precision import get_bit, int_realize
 from mrt_torch.quantization.precision import scale as scale_of
 
 if TYPE_CHECKING:
     from mrt_torch.quantization.context import QuantizationContext
-
-# A zero point that makes the scale finer by less than this is not worth an addition.
-SMALLEST_GAIN = 1.125
 
 
 class Affine(NamedTuple):

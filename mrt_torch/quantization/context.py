@@ -10,15 +10,15 @@ import torch
 from torch import fx
 
 from mrt_torch.calibration.features import AFeature
+from mrt_torch.calibration.raw_features import AFFINE, SYMMETRIC
 from mrt_torch.cvm import Interval, bits_for
 from mrt_torch.errors import CalibrationError, InvalidArgumentError
-from mrt_torch.graph.editor import tensor_of
+from mrt_torch.graph.editor import input_nodes, tensor_of
 from mrt_torch.graph.facts import describe, facts_of, source_name
 from mrt_torch.graph.free_axis import is_batch_free
 from mrt_torch.quantization.calibrated import Calibrated
 from mrt_torch.quantization.channels import SMALLEST_VALUE, ChannelQuantized, rescale_channels
 from mrt_torch.quantization.discrete import is_discrete
-from mrt_torch.quantization.granularity import weight_granularity
 from mrt_torch.quantization.integer_writer import IntegerWriter
 from mrt_torch.quantization.precision import get_bit, get_range, int_realize
 from mrt_torch.quantization.precision import scale as scale_of
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 LARGEST_MISMATCH = 2.0 ** -10  # of the scales of tensors that are added
 UNIFORM_PRECISION = 16         # of a tensor whose channels had scales of their own, for operators that want one
+USUAL_EXAMPLES = 64            # where no sample tells how many calibration met
 HEADROOM = 2                   # bits beyond the calibrated range, where nothing forces a tensor into it
 
 
@@ -126,11 +127,7 @@ class QuantizationContext(IntegerWriter):
         """Name of the quantizer of an activation or a parameter: the configured one, or that of the recipe."""
         configured = self.settings.configuration.get(float_node.name, {}).get("quant_type")
         affine = self.recipe.zero_points and not self.is_constant(float_node)
-        return configured or ("UniformAffine" if affine else "UniformSymmetric")
-
-    def weight_granularity(self, weight: fx.Node) -> str:
-        """What has a scale of its own: "channel" (each output channel), "group" or "layer" (the whole tensor)."""
-        return weight_granularity(self, weight)
+        return configured or (AFFINE if affine else SYMMETRIC)
 
     def round_weights(self, op: fx.Node, weights: torch.Tensor, scales: torch.Tensor, data: Operand, windows: Windows
                       ) -> torch.Tensor:
@@ -144,6 +141,13 @@ class QuantizationContext(IntegerWriter):
     def sample(self) -> torch.Tensor | None:
         """Examples of the float input to measure on; None without, and where the graph takes one batch only."""
         return self.calibrated.sample if self._batch_is_free else None
+
+    @property
+    def examples(self) -> int:
+        """How many examples the ranges stand for: those of the sample, on the axis of the batch."""
+        if self.sample is None:
+            return USUAL_EXAMPLES
+        return self.sample.shape[facts_of(input_nodes(self.module.graph)[0]).batch_axis]
 
     @property
     def corrects(self) -> bool:

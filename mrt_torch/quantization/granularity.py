@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import fx
 
+from mrt_torch.calibration.raw_features import AFFINE, GROUPED
 from mrt_torch.errors import InvalidArgumentError
 from mrt_torch.graph.editor import shape_of
 from mrt_torch.graph.facts import describe
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from mrt_torch.quantization.context import QuantizationContext
 
 CHANNEL, LAYER, GROUP = "channel", "layer", "group"
-AFFINE, GROUPED = "UniformAffine", "GroupConv"  # names of quantizers
 
 
 def weight_granularity(context: QuantizationContext, weight: fx.Node) -> str:
@@ -41,7 +41,7 @@ def channels_of_a_scale(context: QuantizationContext, op: fx.Node, weight: fx.No
         InvalidArgumentError: the configured groups do not divide the output channels.
     """
     outputs, per_group = shape_of(weight)[:2]
-    granularity = context.weight_granularity(weight)
+    granularity = weight_granularity(context, weight)
     if granularity != GROUP:
         return 1 if granularity == CHANNEL else outputs
     groups = _configured_groups(context, weight) or shape_of(op.args[0])[1] // per_group

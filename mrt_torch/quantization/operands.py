@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import fx
 
+from mrt_torch.calibration.raw_features import AFFINE
 from mrt_torch.cvm.interval import bits_for, precision_range
-from mrt_torch.graph.editor import input_nodes, shape_of
+from mrt_torch.graph.editor import shape_of
 from mrt_torch.graph.facts import facts_of
 from mrt_torch.graph.free_axis import free_axis
 from mrt_torch.quantization.channels import ChannelQuantized, rescale_channels
 from mrt_torch.quantization.context import Quantized
 from mrt_torch.quantization.discrete import is_discrete
-from mrt_torch.quantization.granularity import AFFINE, is_chosen, operand_groups
+from mrt_torch.quantization.granularity import is_chosen, operand_groups
 from mrt_torch.quantization.requantize import PRODUCT_BITS
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ SMALLEST_GAIN = 1.125
 # were a thousand, by a tenth from a hundred thousand on. A wide operand has room for more.
 LARGEST_MARGIN, SMALLEST_MARGIN, WIDE_MARGIN = 1.5, 1.1, 2.0
 FEW_VALUES, MANY_VALUES = 1e3, 1e5
-USUAL_EXAMPLES = 64         # where no sample tells how many there were
 PART_BITS = 8               # what the runtime multiplies
 ROUNDING = 1.03             # weights may be rounded up, all of them
 LARGEST_PART_SHIFT = 7      # so that the lower part of a saturated value fits 8 bits
@@ -118,9 +118,7 @@ def margin_of(context: QuantizationContext, x: fx.Node, bits: int, groups: int) 
         return WIDE_MARGIN
     free = free_axis(x)
     elements = math.prod(extent for axis, extent in enumerate(shape_of(x)) if axis != free) // groups
-    axis = facts_of(input_nodes(context.module.graph)[0]).batch_axis
-    examples = USUAL_EXAMPLES if context.sample is None else context.sample.shape[axis]
-    share = math.log(max(elements * examples, 1) / FEW_VALUES) / math.log(MANY_VALUES / FEW_VALUES)
+    share = math.log(max(elements * context.examples, 1) / FEW_VALUES) / math.log(MANY_VALUES / FEW_VALUES)
     return LARGEST_MARGIN - (LARGEST_MARGIN - SMALLEST_MARGIN) * min(max(share, 0.0), 1.0)
 
 

@@ -8,8 +8,7 @@ from dataclasses import asdict, dataclass
 from types import MappingProxyType
 
 from mrt_torch.errors import InvalidArgumentError
-
-ROUNDINGS = ("nearest", "compensated", "searched")
+from mrt_torch.quantization.rounding import METHODS
 
 
 @dataclass(frozen=True)
@@ -43,9 +42,9 @@ class Recipe:
             if not isinstance(getattr(self, name), bool):
                 raise InvalidArgumentError(f"{name} is True or False", where="Recipe",
                                            why=f"saw {getattr(self, name)!r}", remedy="pass a bool")
-        if self.rounding not in ROUNDINGS:
+        if self.rounding not in METHODS:
             raise InvalidArgumentError(f"there is no rounding '{self.rounding}'", where="Recipe",
-                                       remedy=f"choose one of {', '.join(ROUNDINGS)}")
+                                       remedy=f"choose one of {', '.join(METHODS)}")
         share = self.extra_operations
         if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share < math.inf:
             raise InvalidArgumentError("extra_operations is a share of at least 0", where="Recipe",

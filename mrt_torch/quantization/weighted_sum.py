@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import fx
 
+from mrt_torch.calibration.raw_features import AFFINE
 from mrt_torch.cvm import Interval, bits_for
 from mrt_torch.cvm.interval import precision_range
 from mrt_torch.graph.facts import facts_of, set_facts, source_name
@@ -15,7 +16,7 @@ from mrt_torch.quantization.affine_weights import AffineWeights, add_weight_zero
 from mrt_torch.quantization.bias_correction import CorrectedBias
 from mrt_torch.quantization.channels import ChannelQuantized, along_channels
 from mrt_torch.quantization.context import Held, QuantizationContext, Quantized
-from mrt_torch.quantization.granularity import AFFINE, channels_of_a_scale, shared_maximum, weight_range
+from mrt_torch.quantization.granularity import channels_of_a_scale, shared_maximum, weight_range
 from mrt_torch.quantization.operands import PART_BITS, Operand, widest_operand
 from mrt_torch.quantization.precision import round_half_away
 from mrt_torch.quantization.weight_rounding import Windows

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from mrt_torch.calibration.features import AFeature, MMFeature, MMLFeature
 from mrt_torch.cvm import Interval
 from mrt_torch.cvm.interval import precision_range
-from mrt_torch.graph.facts import facts_of
+from mrt_torch.graph.editor import input_nodes
+from mrt_torch.graph.facts import facts_of, set_facts
 from mrt_torch.quantization import QuantizationContext, QuantizationSettings
+from mrt_torch.quantization.calibrated import Calibrated
 from mrt_torch.quantization.operands import LARGEST_MARGIN, margin_of, operand
 from mrt_torch.quantization.recipe import RECIPES, Recipe
 from tests.mrt_torch.ops.graphs import aten, draw, graph, integer_model, operators
@@ -86,6 +88,17 @@ def test_the_margin_falls_with_the_number_of_values(shape, groups, bits, margin)
     context = QuantizationContext(module, {"relu": 1.0}, QuantizationSettings())
     node = next(n for n in module.graph.nodes if n.target is aten.relu.default)
     assert margin_of(context, node, bits, groups) == pytest.approx(margin, rel=1e-9)
+
+
+def test_the_margin_counts_examples_on_the_batch_axis():
+    """(4, N): a sample (4, 2500) holds 2500 examples of 4 values, not 4 of them."""
+    module = graph(lambda e, x: e.call(aten.relu.default, x), (4, 1))
+    set_facts(input_nodes(module.graph)[0], batch_axis=1)
+    context = QuantizationContext(module, Calibrated({"relu": AFeature(1.0)}, {}, torch.zeros(4, 2500)),
+                                  QuantizationSettings())
+    node = next(n for n in module.graph.nodes if n.target is aten.relu.default)
+    assert context.examples == 2500
+    assert margin_of(context, node, 8, 1) == pytest.approx(1.5 - 0.2, rel=1e-9)  # 10,000 values
 
 
 def test_a_symmetric_range_has_the_same_margin():

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from mrt_torch.errors import InvalidArgumentError
 from mrt_torch.graph.editor import empty_graph_module
 from mrt_torch.quantization import QuantizationContext, QuantizationSettings, choose_rescaling
-from mrt_torch.quantization.recipe import RECIPES, ROUNDINGS, Recipe, recipe_named
+from mrt_torch.quantization.recipe import RECIPES, Recipe, recipe_named
+from mrt_torch.quantization.rounding import METHODS
 from tests.mrt_torch.ops.graphs import aten, draw, graph, integer_model, operators
 
 FLAGS = ("weights_by_channel", "inputs_by_group", "zero_points", "equalization", "bias_correction")
-ANY_RECIPE = st.builds(Recipe, **{flag: st.booleans() for flag in FLAGS}, rounding=st.sampled_from(ROUNDINGS),
+ANY_RECIPE = st.builds(Recipe, **{flag: st.booleans() for flag in FLAGS}, rounding=st.sampled_from(METHODS),
                        extra_operations=st.floats(0, 100))
 
 
