@@ -133,6 +133,7 @@ def write_files(network: DigitsNetwork, digits: Mapping[str, np.ndarray], folder
     write_symbol(symbol, folder / "digits-symbol.json")
     write_params(folder / "digits-0000.params", params)
     kept = {"calibration_images": digits["train_images"][:CALIBRATION_IMAGES],
+            "calibration_labels": digits["train_labels"][:CALIBRATION_IMAGES],
             "test_images": digits["test_images"], "test_labels": digits["test_labels"]}
     atomic_write(folder / "digits.safetensors", save({name: kept[name].copy() for name in sorted(kept)}))
 

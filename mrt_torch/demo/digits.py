@@ -21,6 +21,7 @@ class Digits:
         calibration_images: (256, 1, 8, 8) float32 in 0..1, from the training images.
         test_images: (449, 1, 8, 8) float32 in 0..1, not seen in training.
         test_labels: (449,) int64, the digit.
+        calibration_labels: (256,) int64.
     """
 
     symbol_file: Path
@@ -28,6 +29,7 @@ class Digits:
     calibration_images: torch.Tensor
     test_images: torch.Tensor
     test_labels: torch.Tensor
+    calibration_labels: torch.Tensor
 
     def accuracy(self, outputs: torch.Tensor) -> float:
         """Share of the test images whose largest output (N, 10) is the label; the first one where several are."""
@@ -40,4 +42,5 @@ def load_digits() -> Digits:
     tensors = load_file(folder / "digits.safetensors")
     return Digits(folder / "digits-symbol.json", folder / "digits-0000.params",
                   tensors["calibration_images"].float() / LARGEST_VALUE,
-                  tensors["test_images"].float() / LARGEST_VALUE, tensors["test_labels"].long())
+                  tensors["test_images"].float() / LARGEST_VALUE, tensors["test_labels"].long(),
+                  tensors["calibration_labels"].long())

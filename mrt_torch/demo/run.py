@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
-from torch import fx
 
 from mrt_torch.demo.digits import Digits, load_digits
-from mrt_torch.errors import MissingDependencyError
-from mrt_torch.executors import executors
-from mrt_torch.graph.editor import input_nodes, shape_of
 from mrt_torch.model import Model
 from mrt_torch.simulation import load_real_data
+from mrt_torch.verification import CVM, MXNET, WayResult, compare_ways, run_graph, write_cvm, write_mxnet
 
 CALIBRATION_IMAGES = 128
 NAME = "digits"
+SHAPE = (1, 1, 8, 8)
 
 
 @dataclass(frozen=True)
@@ -32,12 +29,20 @@ class PathResult:
         differing: output integers that differ from those of the integer graph; None where there is nothing to
             compare, because the way computes in float, is the reference itself or was not run.
         note: why it was not run: what is not installed.
+        refused: the error that the way answered with.
     """
 
     title: str
     accuracy: float | None = None
     differing: int | None = None
     note: str = ""
+    refused: str = ""
+
+    @classmethod
+    def of_way(cls, way: WayResult, digits: Digits) -> PathResult:
+        """The same with its accuracy."""
+        accuracy = None if way.outputs is None else digits.accuracy(way.outputs[0])
+        return cls(way.title, accuracy, way.differing, way.not_installed, way.refused)
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,11 @@ class DemoReport:
     @property
     def agree(self) -> bool:
         """Whether every way that ran gave the same integers."""
-        return not any(result.differing for result in self.results)
+        return not any(result.differing or result.refused for result in self.results)
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        return {**asdict(self), "files": [str(file) for file in self.files], "agree": self.agree}
 
 
 def run_demo(folder: str | os.PathLike[str], seed: int = 0) -> DemoReport:
@@ -75,40 +84,20 @@ def run_demo(folder: str | os.PathLike[str], seed: int = 0) -> DemoReport:
     digits, folder = load_digits(), Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     model = Model.load(digits.symbol_file, digits.params_file)
-    model.prepare((1, 1, 8, 8))
+    model.prepare(SHAPE)
     quantized = quantize(model, digits, seed)
 
     integers = load_real_data(digits.test_images, quantized.input_names()[0], quantized.record.inputs)
-    reference = quantized.to_graph()(integers)[0]
-    results = [PathResult("float model", digits.accuracy(model(digits.test_images))),
-               PathResult("integer graph", digits.accuracy(reference))]
-
-    deployed = quantized.to_cvm(NAME, datadir=folder / "cvm", input_shape=(1, 1, 8, 8), target="cpu")
-    symbol_file, params_file = folder / f"{NAME}-symbol.json", folder / f"{NAME}-0000.params"
-    quantized.save(symbol_file, params_file)
-
-    def compare(title: str, compute: Callable[[], torch.Tensor]) -> None:
-        try:
-            outputs = compute().to(torch.int64)
-        except MissingDependencyError as error:
-            results.append(PathResult(title, note=f"{error.what} ({error.why})" if error.why else error.what))
-            return
-        if outputs.shape == reference.shape:
-            results.append(PathResult(title, digits.accuracy(outputs), int((outputs != reference).sum())))
-        else:
-            results.append(PathResult(title, differing=reference.numel()))
-
-    compare("CVM files, read back", lambda: run_in_batches(Model.load_cvm(deployed).to_graph(), integers))
-    compare("MXNet files, read back",
-            lambda: run_in_batches(Model.load(symbol_file, params_file).to_graph(), integers))
-    exports = {"cvm": deployed, "mxnet": symbol_file}
-    for executor in executors():
-        compare(executor.title, lambda executor=executor: torch.from_numpy(
-            np.asarray(executor.run(exports[executor.form], integers.numpy())[0])))
-
-    operators = sum(node.op == "call_function" for node in quantized.to_graph().graph.nodes)
-    files = (*sorted(deployed.iterdir()), symbol_file, params_file)
-    return DemoReport(tuple(results), reference.numel(), operators, files)
+    reference = run_graph(quantized.module, integers)
+    deployed = write_cvm(quantized, folder, NAME, SHAPE)
+    symbol_file = write_mxnet(quantized, folder, NAME, SHAPE)
+    ways = compare_ways(reference, integers, {CVM: deployed, MXNET: symbol_file})
+    results = (PathResult("float model", digits.accuracy(model(digits.test_images))),
+               PathResult("integer graph", digits.accuracy(reference[0])),
+               *(PathResult.of_way(way, digits) for way in ways))
+    operators = sum(node.op == "call_function" for node in quantized.module.graph.nodes)
+    files = (*sorted(deployed.iterdir()), symbol_file, folder / f"{NAME}-0000.params")
+    return DemoReport(results, reference[0].numel(), operators, files)
 
 
 def quantize(model: Model, digits: Digits, seed: int) -> Model:
@@ -119,8 +108,3 @@ def quantize(model: Model, digits: Digits, seed: int) -> Model:
     mrt.calibrate()
     return mrt.quantize()
 
-
-def run_in_batches(graph: fx.GraphModule, integers: torch.Tensor) -> torch.Tensor:
-    """The only output of an integer graph, computed in slices of the batch that the graph was made for."""
-    batch = shape_of(input_nodes(graph.graph)[0])[0]
-    return torch.cat([graph(part)[0] for part in integers.split(batch)])

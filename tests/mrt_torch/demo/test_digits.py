@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -31,6 +32,7 @@ def test_images_are_those_of_scikit_learn(digits):
     assert torch.equal(digits.test_images, images[is_test])
     assert torch.equal(digits.test_labels, torch.from_numpy(original.target)[is_test])
     assert torch.equal(digits.calibration_images, images[~is_test][:256])
+    assert torch.equal(digits.calibration_labels, torch.from_numpy(original.target)[~is_test][:256])
 
 
 def test_files_are_small(digits):
@@ -72,6 +74,5 @@ def test_outputs_are_those_of_mxnet(digits, mxnet):
 def test_accuracy_counts_the_first_largest_output():
     """Oracle: counted by hand: of four images two are right; a tie goes to class 0."""
     digits = load_digits()
-    small = type(digits)(digits.symbol_file, digits.params_file, digits.calibration_images,
-                         digits.test_images[:4], torch.tensor([0, 1, 1, 0]))
+    small = replace(digits, test_images=digits.test_images[:4], test_labels=torch.tensor([0, 1, 1, 0]))
     assert small.accuracy(torch.tensor([[5, 5], [0, 9], [3, 1], [1, 2]])) == 0.5

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mrt_torch.demo import DemoReport, PathResult, run, run_demo
+from mrt_torch import verification
+from mrt_torch.demo import DemoReport, PathResult, run_demo
 from mrt_torch.errors import MissingDependencyError
 
 MOST_LOST = 0.01  # of the accuracy, by quantization
@@ -96,7 +97,7 @@ class Absent(Wrong):
 @pytest.mark.parametrize("executor", [Wrong(), Misshapen()])
 def test_other_integers_are_noticed(tmp_path, monkeypatch, executor):
     """Oracle: an executor that computes zeros."""
-    monkeypatch.setattr(run, "executors", lambda: [executor])
+    monkeypatch.setattr(verification, "executors", lambda: [executor])
     report = run_demo(tmp_path)
     assert result_of(report, "wrong").differing > 0
     assert not report.agree
@@ -104,7 +105,7 @@ def test_other_integers_are_noticed(tmp_path, monkeypatch, executor):
 
 def test_what_is_not_installed_is_no_difference(tmp_path, monkeypatch):
     """Oracle: an executor that is never installed."""
-    monkeypatch.setattr(run, "executors", lambda: [Absent()])
+    monkeypatch.setattr(verification, "executors", lambda: [Absent()])
     report = run_demo(tmp_path)
     assert result_of(report, "wrong") == PathResult("wrong", note="it is not there")
     assert report.agree
