@@ -70,7 +70,7 @@ def _communicating() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise CalibrationError("the processes of the calibration lost each other", where="torch.distributed",
+        raise CalibrationError("the processes lost each other", where="torch.distributed",
                                why=str(error).splitlines()[0] if str(error) else type(error).__name__,
                                remedy="look for the first error of another process, and start all of them again"
                                ) from error

@@ -7,14 +7,10 @@ everything, but computed nothing in threads.
 
 from __future__ import annotations
 
-import json
 import sys
-from datetime import timedelta
-from multiprocessing import get_context
 from pathlib import Path
 
 import torch
-from torch import distributed as dist
 from torch.utils.data import DataLoader, TensorDataset
 
 from mrt_torch.calibration import AbsmaxObserver, Calibrator
@@ -25,6 +21,7 @@ from mrt_torch.calibration.moving_average import MovingAverageObserver
 from mrt_torch.calibration.processes import exchange
 from mrt_torch.calibration.run import run_calibration
 from mrt_torch.calibration.state import pack, state_of
+from tests.mrt_torch.process_groups import main
 from tests.mrt_torch.small_models import images, prepared
 
 CPU = torch.device("cpu")
@@ -111,28 +108,5 @@ def scenarios(rank: int, world: int, folder: Path) -> dict[str, object]:
     return found
 
 
-def member(rank: int, world: int, folder: Path) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=world,
-                            timeout=timedelta(seconds=60))
-    found = scenarios(rank, world, folder)
-    (folder / f"{rank}.json").write_text(json.dumps(found))
-    dist.destroy_process_group()
-
-
-def main(folder: Path, worlds: list[int]) -> int:
-    """Run the groups at the same time; the number of processes that failed."""
-    started = []
-    for world in worlds:
-        (folder / str(world)).mkdir()
-        started += [get_context("fork").Process(target=member, args=(rank, world, folder / str(world)))
-                    for rank in range(world)]
-    for process in started:
-        process.start()
-    for process in started:
-        process.join()
-    return sum(process.exitcode != 0 for process in started)
-
-
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), [int(world) for world in sys.argv[2:]]))
+    sys.exit(main(scenarios))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
 
 import pytest
@@ -17,27 +15,26 @@ from mrt_torch.calibration.run import run_calibration
 from mrt_torch.errors import InvalidArgumentError
 from tests.mrt_torch.calibration import process_worker
 from tests.mrt_torch.calibration.process_worker import BATCHES, CPU, MODULES, OBSERVERS
+from tests.mrt_torch.process_groups import found_by, needs_process_groups, run_groups
 from tests.mrt_torch.processes import run_python
 
 WORLDS = [2, 3]
 
-pytestmark = pytest.mark.skipif(not torch.distributed.is_available() or not hasattr(os, "fork"),
-                                reason="torch was built without distributed, or the system does not fork")
+pytestmark = needs_process_groups
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """Where both groups of processes wrote what they found."""
     folder = tmp_path_factory.mktemp("processes")
-    done = run_python("-m", process_worker.__name__, folder, *WORLDS)
-    assert done.returncode == 0, done.stderr
+    run_groups(process_worker, folder, WORLDS)
     return folder
 
 
 @pytest.fixture(params=WORLDS, ids="{} processes".format)
 def found(request, folder) -> list[dict]:
     """What each process of a group found, by rank."""
-    return [json.loads((folder / str(request.param) / f"{rank}.json").read_text()) for rank in range(request.param)]
+    return found_by(folder, request.param)
 
 
 @pytest.fixture(scope="module")
