@@ -40,6 +40,23 @@ class SourceModel(Protocol):
 
 
 @runtime_checkable
+class DivisibleSource(SourceModel, Protocol):
+    """A model that can be cut in two before it is imported, so that only the lower half has to be supported."""
+
+    def split(self, keys: Sequence[str], input_shapes: Shapes) -> tuple[SourceModel, SourceModel]:
+        """Base, which returns the nodes called ``keys`` in topological order, and top, which takes them.
+
+        The graphs of both are imported without shapes. Top need not be importable.
+
+        Raises:
+            InvalidArgumentError: the keys do not cut the model, or its input shapes are not known.
+        """
+
+    def save(self, path: str, parameters_path: str) -> None:
+        """Write the model in the form of its own framework."""
+
+
+@runtime_checkable
 class Bridge(Protocol):
     """Reads and writes the files of one framework."""
 

@@ -24,6 +24,7 @@ from mrt_torch.graph.stage import Stage
 from mrt_torch.model import SAFETENSORS, Model
 from mrt_torch.passes.prepare import prepare
 from mrt_torch.passes.simplify import Simplification
+from mrt_torch.split_suggestion import SplitSuggestion, suggest_split
 
 GROUP = "mrt_torch.inspectors"
 Shape = tuple[int, ...]
@@ -82,6 +83,9 @@ class Inspector(Protocol):
     def inspect(self, path: str, parameters_path: str | None, shapes: Shapes) -> ModelDescription:
         """The description of a model; ``shapes`` are those of its inputs, where its files lack them."""
 
+    def suggest_split(self, path: str, parameters_path: str | None, shapes: Shapes) -> SplitSuggestion:
+        """The keys at which a model with unsupported parts is best split."""
+
 
 def inspect_model(path: str | os.PathLike[str], params: str | os.PathLike[str] | None = None,
                   shapes: Shapes = None) -> ModelDescription:
@@ -100,12 +104,49 @@ def inspect_model(path: str | os.PathLike[str], params: str | os.PathLike[str] |
     if path.is_dir():
         return describe_model(Model.load_cvm(path), str(path), "deployed CVM model")
     parameters = parameters_of(path, params)
+    inspector = inspector_for(path, parameters)
+    if inspector is not None:
+        return inspector.inspect(str(path), parameters, shapes)
+    return describe_model(Model.load(path, parameters), str(path), None)
+
+
+def inspector_for(path: Path, parameters: str | None) -> Inspector | None:
+    """The inspector of files of these names; None for our own files, and where there is none."""
     if parameters is None or not parameters.endswith(SAFETENSORS):
         for entry in entry_points(group=GROUP):
             inspector: Inspector = entry.load()
             if inspector.recognises(str(path), parameters):
-                return inspector.inspect(str(path), parameters, shapes)
-    return describe_model(Model.load(path, parameters), str(path), None)
+                return inspector
+    return None
+
+
+def suggest_model_split(path: str | os.PathLike[str], params: str | os.PathLike[str] | None = None,
+                        shapes: Shapes = None) -> SplitSuggestion:
+    """The keys at which to split a model that has parts without an integer form, for ``Model.split`` and
+    ``[SPLIT_MODEL] Keys``; the arguments are those of ``inspect_model``.
+
+    Raises:
+        InvalidFileError: a file is missing, corrupt, or of no known format.
+        InvalidArgumentError: the shapes do not fit the model's inputs, or it is quantized already.
+        UnsupportedOperatorError: no split leaves anything to quantize.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise no_float_model(str(path))
+    parameters = parameters_of(path, params)
+    inspector = inspector_for(path, parameters)
+    if inspector is not None:
+        return inspector.suggest_split(str(path), parameters, shapes)
+    model = Model.load(path, parameters)
+    if model.is_quantized:
+        raise no_float_model(str(path))
+    return SplitSuggestion() if model.prepared else suggest_split(model.with_input_shape(shapes).module)
+
+
+def no_float_model(path: str) -> InvalidArgumentError:
+    """The error of a model that is no longer float."""
+    return InvalidArgumentError("a quantized model needs no split", where=path,
+                                remedy="inspect the float model it was made from")
 
 
 def explain_model(path: str | os.PathLike[str], params: str | os.PathLike[str] | None = None,

@@ -10,30 +10,25 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import fx, nn
 
-from mrt_torch.bridge import Shapes, SourceModel, bridge_called, bridge_for, bridge_for_object
+from mrt_torch.bridge import DivisibleSource, Shapes, SourceModel, bridge_for, bridge_for_object
 from mrt_torch.device import available_device, float_type
-from mrt_torch.errors import InvalidArgumentError
-from mrt_torch.graph.editor import input_nodes, output_nodes, shape_of
+from mrt_torch.errors import InvalidArgumentError, UnsupportedOperatorError
+from mrt_torch.graph.editor import input_nodes, output_names, shape_of
 from mrt_torch.graph.facts import source_name
 from mrt_torch.graph.runner import copy_graph_module
 from mrt_torch.graph.shapes import set_input_shapes
 from mrt_torch.graph.stage import Stage
-from mrt_torch.input_data import as_tensor, check_shape, shapes_by_node
+from mrt_torch.input_data import shapes_by_node
 from mrt_torch.joined_inputs import Arrays, JoinedInputs
-from mrt_torch.model_file import extension_of, read_deployed, read_model, write_model
+from mrt_torch.model_file import SAFETENSORS, is_own_form, read_deployed, read_model, write_model
 from mrt_torch.passes.prepare import prepare as prepare_graph
-from mrt_torch.passes.prepare_for_compile import prepare_for_compile
 from mrt_torch.passes.simplify import Simplification
 from mrt_torch.passes.split import split as split_graph
-from mrt_torch.quantization.restore import float_nodes
 from mrt_torch.record import QuantizationRecord
-from mrt_torch.simulation import load_real_data
 
 if TYPE_CHECKING:
     from mrt_torch.merger import ModelMerger
     from mrt_torch.mrt import MRT
-
-SAFETENSORS = ".safetensors"
 
 
 class Model:
@@ -71,7 +66,7 @@ class Model:
             return cls._of_source(bridge_for_object(symbol_file).load_object(symbol_file, params_file))
         path = os.fspath(symbol_file)
         parameters = None if params_file is None else os.fspath(params_file)
-        if parameters is not None and parameters.endswith(SAFETENSORS):
+        if parameters is not None and is_own_form(parameters):
             return cls(**read_model(path, parameters))
         return cls._of_source(bridge_for(path, parameters).load(path, parameters))
 
@@ -104,12 +99,23 @@ class Model:
         return cls(**read_deployed(directory))
 
     def save(self, symbol_file: str | os.PathLike[str], params_file: str | os.PathLike[str]) -> None:
-        """Write the model: our own form for ``.safetensors``, else that of the bridge that knows the file names."""
+        """Write the model: our own form for ``.safetensors``, else that of the bridge that knows the file names.
+
+        The top of a split that cannot be imported is written as its file had it.
+        """
         path, parameters = os.fspath(symbol_file), os.fspath(params_file)
         if parameters.endswith(SAFETENSORS):
             write_model(self, path, parameters)
+            return
+        bridge = bridge_for(path, parameters)
+        try:
+            module = self.module
+        except UnsupportedOperatorError:
+            if not isinstance(self._source, DivisibleSource):
+                raise
+            self._source.save(path, parameters)
         else:
-            bridge_for(path, parameters).save(self.module, self.stage, path, parameters)
+            bridge.save(module, self.stage, path, parameters)
 
     @property
     def module(self) -> fx.GraphModule:
@@ -136,7 +142,7 @@ class Model:
         """Names of the outputs, in order."""
         if self._module is None:
             return self._source.output_names()
-        return [source_name(node) for node in output_nodes(self._module.graph)]
+        return output_names(self._module.graph)
 
     def names(self) -> list[str]:
         """Names of all nodes but parameters, in the order they run."""
@@ -166,6 +172,16 @@ class Model:
         self._module, self._source = prepare_graph(module, report), None
         self.stage, self.prepared, self.joined = Stage.FLOAT, True, joined
 
+    def with_input_shape(self, input_shape: Shapes) -> Model:
+        """The same network for inputs of these shapes, as in ``prepare``, but not rewritten; its batch stays free.
+
+        Raises:
+            UnsupportedOperatorError: the bridge of its file cannot express an operator.
+            InvalidArgumentError: the shape does not fit.
+        """
+        return Model(self._graph_for(input_shape), self.stage, record=self.record, prepared=self.prepared,
+                     joined=self.joined)
+
     def _graph_for(self, input_shape: Shapes) -> fx.GraphModule:
         """The graph for these input shapes; None keeps those at hand. It may be edited."""
         if self._source is not None and (self._module is None or input_shape is not None) and not self.prepared:
@@ -194,9 +210,21 @@ class Model:
     def split(self, keys: Sequence[str], input_shape: Shapes = None) -> tuple[Model, Model]:
         """Base and top of this model: base ends at the nodes called ``keys``, top starts there.
 
-        ``input_shape``, as in ``prepare``, is for a model whose file declares no shapes.
+        ``input_shape``, as in ``prepare``, is for a model whose file declares no shapes. Where its bridge can cut the
+        file itself, only the base has to be supported: the top is imported when it is used, and ``save`` writes it in
+        the form of its framework, to be run there. ``mrt-torch inspect --suggest-split`` names keys.
+
+        Raises:
+            InvalidArgumentError: a key is no node, is given twice, or top would still need an input of the model.
+            UnsupportedOperatorError: the base holds operators that its bridge cannot express.
         """
-        module = self.module if input_shape is None else self._graph_for(input_shape)
+        try:
+            module = self.module if input_shape is None else self._graph_for(input_shape)
+        except UnsupportedOperatorError:
+            if not isinstance(self._source, DivisibleSource):
+                raise
+            lower, upper = self._source.split(keys, input_shape)
+            return Model(lower.import_graph(None)), Model(source=upper)
         base, top = split_graph(module, keys, self.stage)
         return (Model(base, self.stage, prepared=self.prepared, joined=self.joined),
                 Model(top, self.stage, prepared=self.prepared))
@@ -230,31 +258,12 @@ class Model:
         Raises:
             InvalidArgumentError: the count or the shapes of the inputs are wrong, or a quantized model sees a NaN.
         """
-        nodes = input_nodes(self.module.graph)
-        named = len(inputs) == 1 and isinstance(inputs[0], Mapping)
-        if self.joined and (named or len(inputs) > 1):
-            inputs = (self.joined.join(inputs[0] if named else inputs),)
-        if len(inputs) != len(nodes):
-            raise InvalidArgumentError("the model takes one array for each of its inputs",
-                                       why=f"saw {len(inputs)} for {self.input_names()}",
-                                       remedy="pass one array for each input, in order")
-        tensors = [as_tensor(x) for x in inputs]
-        for tensor, node in zip(tensors, nodes, strict=True):
-            check_shape(tensor, node)
-        if not self.is_quantized:
-            outputs = self.module(*(x.to(node.meta["val"].dtype) for x, node in zip(tensors, nodes, strict=True)))
-        else:
-            integers = [load_real_data(x, node.name, self.record.inputs)
-                        for x, node in zip(tensors, nodes, strict=True)]
-            outputs = [(o.to(torch.float64) / s).to(torch.float32)
-                       for o, s in zip(self.module(*integers), self.record.output_scales, strict=True)]
-            if self.record.output_shapes:
-                outputs = [o.reshape(-1, *shape[1:])
-                           for o, shape in zip(outputs, self.record.output_shapes, strict=True)]
-        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+        from mrt_torch.inference import infer
+        return infer(self, inputs)
 
     def to_cvm(self, model_name: str, datadir: str | os.PathLike[str] = "/data/stdout",
-               input_shape: Shapes = None, target: str = "gpu", device_ids: int | Sequence[int] = 0) -> Path:
+               input_shape: Shapes = None, target: str = "gpu", device_ids: int | Sequence[int] = 0,
+               data: torch.Tensor | None = None) -> Path:
         """Write the quantized model for the CVM into ``<datadir>/<model_name>``: symbol, params and ext.
 
         Args:
@@ -262,20 +271,14 @@ class Model:
             datadir: where to create it.
             input_shape: shape with the batch to fix; None keeps the one at hand.
             target, device_ids: accepted as documented; the files do not depend on a device.
+            data: a float batch, whose integers go into ``data.npy`` beside the others.
 
         Raises:
             ExportError: lists everything the runtime would refuse; nothing is written then.
-            InvalidArgumentError: the model is not quantized.
+            InvalidArgumentError: the model is not quantized, or ``data`` is not a batch of that shape.
         """
-        if self.stage is Stage.RESTORED:
-            raise InvalidArgumentError(
-                "a model with parts in float cannot be exported to the CVM", where="to_cvm",
-                why=f"in float: {', '.join(float_nodes(self.module)[:20])}", remedy="quantize without set_restore")
-        if model_name in ("", ".", "..") or Path(model_name).name != model_name:
-            raise InvalidArgumentError("a model name is the name of a folder", where="to_cvm",
-                                       why=f"saw {model_name!r}", remedy="give the folder above it as datadir")
-        fixed = reduce_graph(self, input_shape)
-        return bridge_called("cvm").save(fixed.module, Path(datadir) / model_name, extension_of(fixed))
+        from mrt_torch.deployment import deploy
+        return deploy(self, model_name, datadir, input_shape, data)
 
     def __repr__(self) -> str:
         label = {Stage.SOURCE: "loaded", Stage.FLOAT: "prepared", Stage.RESTORED: "quantized with float parts",
@@ -285,22 +288,3 @@ class Model:
         count = sum(node.op == "call_function" for node in self._module.graph.nodes)
         inputs = ", ".join(f"{name} {shape}" for name, shape in self.input_shapes().items())
         return f"Model({label}, {count} operators, {inputs} -> {', '.join(self.output_names())})"
-
-
-def reduce_graph(model: Model, input_shapes: Shapes = None) -> Model:
-    """The quantized model with its batch fixed, as exporters take it.
-
-    Raises:
-        InvalidArgumentError: the model is not quantized.
-        InvalidGraphError: the graph refuses the shapes.
-    """
-    if not model.is_quantized:
-        raise InvalidArgumentError("only a quantized model can be exported", where="to_cvm or reduce_graph",
-                                   why=f"saw {model!r}", remedy="call MRT.quantize first")
-    shapes = {} if input_shapes is None else shapes_by_node(model.module, input_shapes, batch_only=True)
-    if model.stage is Stage.RESTORED:
-        fixed = copy_graph_module(model.module)
-        set_input_shapes(fixed, shapes)
-    else:
-        fixed = prepare_for_compile(model.module, shapes)
-    return Model(fixed, model.stage, record=model.record, prepared=True, joined=model.joined)

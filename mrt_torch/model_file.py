@@ -19,6 +19,8 @@ from mrt_torch.record import QuantizationRecord
 if TYPE_CHECKING:
     from mrt_torch.model import Model
 
+SAFETENSORS = ".safetensors"
+
 
 def read_model(path: str, tensors_path: str) -> dict[str, Any]:
     """What ``write_model`` wrote, as the arguments of ``Model``.
@@ -38,6 +40,20 @@ def write_model(model: Model, path: str, tensors_path: str) -> None:
     document = {"prepared": model.prepared, "quantization": model.record and model.record.to_json(),
                 "joined_inputs": model.joined and model.joined.to_json()}
     save_graph(model.module, model.stage, path, tensors_path, document)
+
+
+def is_own_form(tensors_path: str) -> bool:
+    """Whether a file of parameters is one that ``write_model`` wrote, by its name or by its first bytes.
+
+    A safetensors file begins with the length of its header, 8 bytes, and the ``{`` of the header.
+    """
+    if tensors_path.endswith(SAFETENSORS):
+        return True
+    try:
+        with open(tensors_path, "rb") as file:
+            return file.read(9)[8:] == b"{"
+    except OSError:
+        return False
 
 
 def read_deployed(directory: str | os.PathLike[str]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import fx
 
 from bridges.cvm.export import export_cvm
@@ -22,9 +23,10 @@ class CvmBridge:
         """The integer graph and the extension of a deployed model; see ``load_cvm``."""
         return load_cvm(directory)
 
-    def save(self, module: fx.GraphModule, directory: str | os.PathLike[str], extension: Mapping[str, Any]) -> Path:
+    def save(self, module: fx.GraphModule, directory: str | os.PathLike[str], extension: Mapping[str, Any],
+             data: torch.Tensor | None = None) -> Path:
         """Write an integer graph; see ``export_cvm``."""
-        return export_cvm(module, directory, extension=extension)
+        return export_cvm(module, directory, extension=extension, data=data)
 
 
 bridge = CvmBridge()

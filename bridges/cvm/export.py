@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from torch import fx
 
 from bridges.cvm.heads import flatten_heads
@@ -17,15 +19,16 @@ from mrt_torch.atomic_file import atomic_directory
 from mrt_torch.cvm.verify import verify
 from mrt_torch.errors import InvalidArgumentError
 from mrt_torch.extension_file import save_ext
-from mrt_torch.graph.editor import output_nodes, shape_of
+from mrt_torch.graph.editor import input_nodes, output_nodes, shape_of
+from mrt_torch.graph.facts import facts_of
 
-SYMBOL_FILE, PARAMS_FILE, EXTENSION_FILE = "symbol", "params", "ext"
-# What the folder of a deployed model may hold; ``data.npy`` is the sample input that pipelines put there.
-DEPLOYED_FILES = {SYMBOL_FILE, PARAMS_FILE, EXTENSION_FILE, "data.npy"}
+SYMBOL_FILE, PARAMS_FILE, EXTENSION_FILE, DATA_FILE = "symbol", "params", "ext", "data.npy"
+DEPLOYED_FILES = {SYMBOL_FILE, PARAMS_FILE, EXTENSION_FILE, DATA_FILE}
+SMALL_INPUT = 8  # bits of an input that the runtime reads as int8; a wider one it reads as int32
 
 
 def export_cvm(graph_module: fx.GraphModule, directory: str | os.PathLike[str], *,
-               extension: Mapping[str, Any]) -> Path:
+               extension: Mapping[str, Any], data: torch.Tensor | None = None) -> Path:
     """Write an integer graph in the format of the CVM runtime and return its folder.
 
     The batch is fixed to that of the graph's values. Several heads are flattened to rows (``flatten_heads``).
@@ -38,6 +41,8 @@ def export_cvm(graph_module: fx.GraphModule, directory: str | os.PathLike[str], 
         directory: folder to create.
         extension: JSON values the deployed model needs beside its graph: ``inputs_ext``, ``oscales``,
             ``input_shapes``.
+        data: integers of a sample input, for ``data.npy``: int8 where the input has 8 bits or less, else int32, as the
+            runtime takes it.
 
     Raises:
         ExportError: lists every reason why the runtime would refuse the graph, or compute other integers.
@@ -58,6 +63,9 @@ def export_cvm(graph_module: fx.GraphModule, directory: str | os.PathLike[str], 
         (folder / SYMBOL_FILE).write_bytes(symbol_text.encode("ascii"))
         (folder / PARAMS_FILE).write_bytes(params_bytes)
         save_ext(folder / EXTENSION_FILE, {**extension, "output_shapes": shapes})
+        if data is not None:
+            small = facts_of(input_nodes(graph_module.graph)[0]).precision <= SMALL_INPUT
+            np.save(folder / DATA_FILE, data.numpy().astype(np.int8 if small else np.int32))
     return directory
 
 

@@ -3,52 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from torch import fx
 
 from bridges.mxnet.export_float import export_float
 from bridges.mxnet.export_integer import export_integer
-from bridges.mxnet.import_integer import import_integer
-from bridges.mxnet.importer import find_model_inputs, import_symbol
+from bridges.mxnet.export_restored import export_restored
 from bridges.mxnet.live import is_live, read_live
+from bridges.mxnet.model import MXNetModel
 from bridges.mxnet.names import unify_repeated_calls
 from bridges.mxnet.params_file import read_params, strip_prefixes
-from bridges.mxnet.symbol_file import Symbol, read_symbol
-from mrt_torch.bridge import Shapes
+from bridges.mxnet.symbol_file import read_symbol
 from mrt_torch.errors import InvalidFileError
 from mrt_torch.graph.stage import Stage
-
-
-@dataclass(frozen=True)
-class MXNetModel:
-    """A symbol and its parameters; the graph is imported once the input shapes are known."""
-
-    symbol: Symbol
-    params: Mapping[str, np.ndarray]
-
-    @property
-    def stage(self) -> Stage:
-        """``INTEGER`` where ``export_integer`` wrote the symbol: its input then declares a precision."""
-        inputs = [node for node in self.symbol.variables if node.name not in self.params]
-        return Stage.INTEGER if any("__precision__" in node.attributes for node in inputs) else Stage.SOURCE
-
-    def input_names(self) -> list[str]:
-        """Variables without a parameter, in order."""
-        return list(find_model_inputs(self.symbol, self.params))
-
-    def output_names(self) -> list[str]:
-        """Names of the heads' nodes, in order."""
-        return [self.symbol.nodes[node].name for node, _ in self.symbol.heads]
-
-    def import_graph(self, input_shapes: Shapes) -> fx.GraphModule:
-        """The float graph, see ``import_symbol``; of a quantized model the integer one, see ``import_integer``."""
-        if self.stage is Stage.INTEGER:
-            return import_integer(self.symbol, self.params)
-        return import_symbol(self.symbol, self.params, input_shapes)
 
 
 class MXNetBridge:
@@ -82,7 +50,7 @@ class MXNetBridge:
         return MXNetModel(unify_repeated_calls(symbol), params)
 
     def save(self, module: fx.GraphModule, stage: Stage, path: str, parameters_path: str | None) -> None:
-        """Write a float or integer graph as an MXNet symbol.
+        """Write a float or integer graph, or one of both, as an MXNet symbol.
 
         Raises:
             ExportError: lists what MXNet cannot express.
@@ -90,6 +58,8 @@ class MXNetBridge:
         parameters_path = parameters_path or _parameters_name(path)
         if stage is Stage.INTEGER:
             export_integer(module, path, parameters_path)
+        elif stage is Stage.RESTORED:
+            export_restored(module, path, parameters_path)
         else:
             export_float(module, path, parameters_path)
 

@@ -79,13 +79,12 @@ def build_float_symbol(module: fx.GraphModule) -> tuple[Symbol, dict[str, np.nda
     auxiliary = _auxiliary_buffers(module.graph)
     entries: dict[fx.Node, Entry] = {}
     buffers: dict[str, Entry] = {}
-    reasons: list[str] = []
-    first: str | None = None
+    errors: list[ExportError] = []
     for node in module.graph.nodes:
         if node.op == "output":
             continue
         try:
-            _require_axes(node)
+            require_axes(node)
             if node.op == "placeholder":
                 entries[node] = builder.variable(names[node], shape_of(node), _numpy_type(node))
             elif node.op == "get_attr":
@@ -94,20 +93,29 @@ def build_float_symbol(module: fx.GraphModule) -> tuple[Symbol, dict[str, np.nda
                                                              auxiliary=node.target in auxiliary)
                 entries[node] = buffers[node.target]
             else:
-                entries[node] = _write(FloatCall(names[node], builder, node, bound_arguments(node), entries))
+                entries[node] = write_float(FloatCall(names[node], builder, node, bound_arguments(node), entries))
         except ExportError as error:
-            first = first or error.where
-            reasons.append(f"{error.where}: {error.why}")
+            errors.append(error)
             entries[node] = (0, 0)  # the nodes that follow are still examined
-    if reasons:
-        nodes = f"{len(reasons)} node{'s' * (len(reasons) > 1)}"
-        raise ExportError(f"{nodes} of the graph cannot be written as MXNet", where=f"first at {first}",
-                          why="\n    ".join(reasons),
-                          remedy="export a graph of the library's float operators, or change these nodes")
+    raise_all(errors)
     return builder.build([entries[head] for head in output_nodes(module.graph)]), builder.params
 
 
-def _write(view: FloatCall) -> Entry:
+def raise_all(errors: list[ExportError]) -> None:
+    """Raise one error for those of single nodes, if there are any."""
+    if errors:
+        nodes = f"{len(errors)} node{'s' * (len(errors) > 1)}"
+        raise ExportError(f"{nodes} of the graph cannot be written as MXNet", where=f"first at {errors[0].where}",
+                          why="\n    ".join(f"{error.where}: {error.why}" for error in errors),
+                          remedy="export a graph of the library's float operators, or change these nodes")
+
+
+def write_float(view: FloatCall) -> Entry:
+    """The nodes of one float operator.
+
+    Raises:
+        ExportError: MXNet cannot express it.
+    """
     writer = FLOAT_WRITERS.get(view.node.target) if view.node.op == "call_function" else None
     if writer is None:
         view.refuse("MXNet has no such operator" if view.node.op == "call_function" else
@@ -115,7 +123,7 @@ def _write(view: FloatCall) -> Entry:
     return writer(view)
 
 
-def _require_axes(node: fx.Node) -> None:
+def require_axes(node: fx.Node) -> None:
     """Refuse values without axes, which MXNet lacks; constants get one, and a reshape gives a result one."""
     value = node.meta.get("val")
     if node.op == "get_attr" or not isinstance(value, torch.Tensor) or value.dim():

@@ -14,6 +14,7 @@ import logging
 import operator
 import os
 from collections import Counter
+from collections.abc import Mapping
 
 import numpy as np
 from torch import fx
@@ -90,10 +91,15 @@ def build_symbol(module: fx.GraphModule) -> tuple[Symbol, dict[str, np.ndarray]]
             source, output = selected_output(node)
             entries[node] = entries[source][0], output
         elif node.op == "call_function":
-            row, call = call_of(node)
-            inputs = [entries[operand] for operand in _operands(node)]
-            entries[node] = INTEGER_WRITERS[row.name](IntegerCall(names[node], builder, row, call, inputs))
+            entries[node] = write_integer(node, names[node], builder, entries)
     return builder.build([entries[head] for head in heads]), builder.params
+
+
+def write_integer(node: fx.Node, name: str, builder: SymbolBuilder, entries: Mapping[fx.Node, Entry]) -> Entry:
+    """The nodes of one CVM operator."""
+    row, call = call_of(node)
+    inputs = [entries[operand] for operand in _operands(node)]
+    return INTEGER_WRITERS[row.name](IntegerCall(name, builder, row, call, inputs))
 
 
 def _operands(node: fx.Node) -> list[fx.Node]:

@@ -9,12 +9,21 @@ from torch import fx
 from bridges.mxnet.bridge import MXNetModel, bridge
 from bridges.mxnet.model_inputs import find_model_inputs, needed_nodes
 from bridges.mxnet.registry import CONVERTERS
+from bridges.mxnet.split_suggestion import suggest_split_of
 from bridges.mxnet.symbol import SymbolNode
 from mrt_torch.bridge import Shapes
 from mrt_torch.errors import InvalidArgumentError, UnsupportedOperatorError
 from mrt_torch.graph.editor import input_nodes, output_nodes
 from mrt_torch.graph.stage import Stage
-from mrt_torch.inspection import ModelDescription, NamedShape, find_unsupported, most_frequent_first, reasons_of
+from mrt_torch.inspection import (
+    ModelDescription,
+    NamedShape,
+    find_unsupported,
+    most_frequent_first,
+    no_float_model,
+    reasons_of,
+)
+from mrt_torch.split_suggestion import SplitSuggestion
 
 
 class MXNetInspector:
@@ -52,6 +61,19 @@ class MXNetInspector:
             path, "MXNet integer model" if quantized else "MXNet model", operators, len(used),
             sum(array.size for array in used.values()), sum(array.nbytes for array in used.values()),
             inputs, outputs, unsupported, complete=module is not None)
+
+    def suggest_split(self, path: str, parameters_path: str | None, shapes: Shapes) -> SplitSuggestion:
+        """The keys at which the model is best split; see ``suggest_split_of``.
+
+        Raises:
+            InvalidFileError: a file is missing or corrupt, or parameters are missing.
+            InvalidArgumentError: ``shapes`` do not fit the model's inputs, or it is quantized already.
+            UnsupportedOperatorError: no split leaves anything to quantize.
+        """
+        model = bridge.load(path, parameters_path)
+        if model.stage is Stage.INTEGER:
+            raise no_float_model(path)
+        return suggest_split_of(model, shapes)
 
 
 def _import(model: MXNetModel, shapes: Shapes) -> fx.GraphModule | UnsupportedOperatorError | None:

@@ -19,8 +19,17 @@ def needed_nodes(symbol: Symbol) -> list[int]:
     needed = {node for node, _ in symbol.heads}
     for index in range(len(symbol.nodes) - 1, -1, -1):
         if index in needed:
-            needed.update(source for source, label, _ in _reads(symbol, index) if not label)
+            needed.update(source for source, label, _ in reads(symbol, index) if not label)
     return sorted(needed)
+
+
+def outputs_read(symbol: Symbol, needed: Sequence[int]) -> dict[int, set[int]]:
+    """Positions of the outputs of each of the ``needed`` nodes that a head or a needed node reads."""
+    read: dict[int, set[int]] = {index: set() for index in needed}
+    for source, output in (*symbol.heads, *(entry for index in needed for entry in symbol.nodes[index].inputs)):
+        if source in read:  # a label is not
+            read[source].add(output)
+    return read
 
 
 def find_model_inputs(symbol: Symbol, params: Collection[str],
@@ -40,7 +49,7 @@ def find_model_inputs(symbol: Symbol, params: Collection[str],
     needed = set(needed_nodes(symbol))
     feeds_data = {node for node, _ in symbol.heads}
     for index in needed:
-        feeds_data.update(source for source, label, parameter in _reads(symbol, index)
+        feeds_data.update(source for source, label, parameter in reads(symbol, index)
                           if not label and not parameter)
     found: dict[str, Shape | None] = {}
     missing: dict[str, int] = {}
@@ -124,8 +133,8 @@ def _checked(name: str, shape: Any) -> Shape:
     return dims
 
 
-def _reads(symbol: Symbol, index: int) -> list[tuple[int, bool, bool]]:
-    """(source node, is it a label, is it a parameter) of each input of a node."""
+def reads(symbol: Symbol, index: int) -> list[tuple[int, bool, bool]]:
+    """(source node, is it a label, is it a parameter) of each input of a node; of an unknown operator all are data."""
     node = symbol.nodes[index]
     if node.operator not in CONVERTERS:
         return [(source, False, False) for source, _ in node.inputs]

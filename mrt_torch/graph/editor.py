@@ -12,7 +12,7 @@ import torch
 from torch import fx, nn
 
 from mrt_torch.errors import InvalidGraphError
-from mrt_torch.graph.facts import describe, set_facts
+from mrt_torch.graph.facts import describe, facts_of, set_facts, source_name
 from mrt_torch.graph.shapes import example_shape, infer_value, meta_tensor
 
 # What a node that replaces another keeps of it, so that messages can quote the user's own source line.
@@ -164,6 +164,13 @@ def output_nodes(graph: fx.Graph) -> list[fx.Node]:
     """The nodes a graph returns, in order."""
     returned = next(node for node in reversed(graph.nodes) if node.op == "output").args[0]
     return list(returned) if isinstance(returned, (tuple, list)) else [returned]
+
+
+def output_names(graph: fx.Graph) -> list[str]:
+    """What the outputs of a graph are called, in order: as their nodes are, unless the graph is a lower half."""
+    nodes = output_nodes(graph)
+    names = facts_of(next(node for node in reversed(graph.nodes) if node.op == "output")).output_names or ()
+    return list(names) if len(names) == len(nodes) else [source_name(node) for node in nodes]
 
 
 def input_nodes(graph: fx.Graph) -> list[fx.Node]:

@@ -25,6 +25,8 @@ class NodeFacts:
         value_range: proven interval of the node's integers (integer stage).
         threshold: calibrated bound of the magnitude of the float values.
         batch_axis: axis of an input that is the batch; meaningful for inputs only, see ``graph.free_axis``.
+        output_names: of the output node of a lower half: the keys of the split, which its outputs are known by whatever
+            preparation makes of their nodes.
     """
 
     source_name: str | None = None
@@ -34,6 +36,7 @@ class NodeFacts:
     value_range: Interval | None = None
     threshold: float | None = None
     batch_axis: int = 0
+    output_names: tuple[str, ...] | None = None
 
 
 def facts_of(node: fx.Node) -> NodeFacts:

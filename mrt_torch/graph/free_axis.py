@@ -36,23 +36,27 @@ def free_shape(node: fx.Node) -> list[int]:
     return [-1 if position == axis else extent for position, extent in enumerate(shape_of(node))]
 
 
-def is_batch_free(module: fx.GraphModule) -> bool:
-    """True when the graph accepts another batch, and every output follows it on axis 0, or on that of an input."""
+def is_batch_free(module: fx.GraphModule, on_any_axis: bool = False) -> bool:
+    """True when the graph accepts another batch, and every output follows it on axis 0, or on that of an input.
+
+    With ``on_any_axis`` outputs may follow it on any axis, as those of a lower half that ends behind a transpose.
+    """
     inputs = [node for node in module.graph.nodes if node.op == "placeholder"]
     output = next((node for node in module.graph.nodes if node.op == "output"), None)
     if output is None or not inputs or not all(shape_of(node) for node in inputs):
         return False
-    axes = {0} | {facts_of(node).batch_axis for node in inputs}
+    axes = None if on_any_axis else {0} | {facts_of(node).batch_axis for node in inputs}
     return all(_follows(node, axes) for node in output.all_input_nodes if shape_of(node))
 
 
-def _follows(node: fx.Node, axes: set[int]) -> bool:
+def _follows(node: fx.Node, axes: set[int] | None) -> bool:
     other = _other_value(node)
     if not isinstance(other, torch.Tensor):
         return False
     shape = shape_of(node)
     differing = [axis for axis, pair in enumerate(zip(shape, other.shape, strict=True)) if pair[0] != pair[1]]
-    return len(differing) == 1 and differing[0] in axes and other.shape[differing[0]] == 2 * shape[differing[0]]
+    allowed = len(differing) == 1 and (axes is None or differing[0] in axes)
+    return allowed and other.shape[differing[0]] == 2 * shape[differing[0]]
 
 
 def _other_value(node: fx.Node) -> object:

@@ -64,7 +64,8 @@ def run_passes(module: fx.GraphModule, passes: Iterable[tuple[GraphPass, Stage]]
     for graph_pass, stage in passes:
         firings = graph_pass(working)
         _clean(working, stage)
-        logger.info("%s fired %d times", getattr(graph_pass, "__name__", graph_pass), firings)
+        plain = getattr(graph_pass, "func", graph_pass)  # of a functools.partial
+        logger.info("%s fired %d times", getattr(plain, "__name__", plain), firings)
         total += firings
     working.recompile()
     return PassResult(working, total)

@@ -144,6 +144,8 @@ def _write_node(node: fx.Node, names: dict[Any, str]) -> dict:
 def _write_facts(facts: NodeFacts | None) -> dict:
     written = {key: value for key, value in vars(facts or NodeFacts()).items()
                if value is not None and (key, value) != ("batch_axis", 0)}
+    if "output_names" in written:
+        written["output_names"] = list(written["output_names"])
     if "value_range" in written:
         written["value_range"] = [written["value_range"].minimum, written["value_range"].maximum]
     return written
@@ -246,6 +248,10 @@ def _read_facts(written: Any) -> NodeFacts:
         if key in written and (not isinstance(written[key], kinds) or isinstance(written[key], bool)):
             raise ValueError(f"{key} is {written[key]!r}")
     facts = dict(written)
+    if "output_names" in facts:
+        if not isinstance(facts["output_names"], list) or not all(isinstance(n, str) for n in facts["output_names"]):
+            raise ValueError(f"the output names are {facts['output_names']!r:.200}")
+        facts["output_names"] = tuple(facts["output_names"])
     if "value_range" in facts:
         low, high = facts["value_range"]
         if type(low) is not int or type(high) is not int:

@@ -23,28 +23,35 @@ from mrt_torch.quantization.precision import scale as scale_of
 aten = torch.ops.aten
 CHOICE_BITS = 16
 WIDEST = 28           # a difference, its product with 0 or 1, and a sum add four bits
+WIDEST_MASKED = 30    # the product with 0 or 1 alone adds two
 MASK_RATIO = 2 ** 12  # a number this far above the tensor beside it is a mask
 LARGEST_FLOAT = 2.0 ** 100  # observers measure in float32, and what follows may still add or multiply
 SOFTMAX = (aten.softmax.int, aten._softmax.default, aten.log_softmax.int)
+LIKE = {aten.zeros_like.default: lambda node: 0.0, aten.ones_like.default: lambda node: 1.0,
+        aten.full_like.default: lambda node: float(node.args[1])}
 WHERE, WHERE_NUMBER, NUMBER_WHERE = aten.where.self, aten.where.ScalarOther, aten.where.ScalarSelf
 
 
 def uniform_number(node: fx.Node, editor: GraphEditor) -> float | None:
-    """The number that every element of a tensor is: of a constant, or of sums and products over 0 * X."""
+    """The number that every element of a tensor is: of a constant, or of sums and products over 0 * X or ones_like."""
     if node.op == "get_attr":
         tensor = editor.tensor_of(node)
         first = tensor.reshape(-1)[:1]
         return float(first) if tensor.numel() and bool((tensor == first).all()) else None
-    steps = []
-    while node.target in (aten.mul.Scalar, aten.add.Scalar):
-        if node.target is aten.mul.Scalar and node.args[1] == 0:
+    steps, value = [], None
+    while value is None and node.target in (aten.mul.Scalar, aten.add.Scalar, *LIKE):
+        if node.target in LIKE:
+            value = LIKE[node.target](node)
+        elif node.target is aten.mul.Scalar and node.args[1] == 0:
             value = 0.0
-            for target, number in reversed(steps):
-                value = value * number if target is aten.mul.Scalar else value + number
-            return value
-        steps.append((node.target, node.args[1]))
-        node = node.args[0]
-    return None
+        else:
+            steps.append((node.target, node.args[1]))
+            node = node.args[0]
+    if value is None:
+        return None
+    for target, number in reversed(steps):
+        value = value * number if target is aten.mul.Scalar else value + number
+    return value
 
 
 class Choice(Transformer):
@@ -122,6 +129,10 @@ class Where(Choice):
 def _at_one_scale(context: QuantizationContext, choices: tuple[fx.Node, fx.Node]) -> tuple[list[fx.Node], float]:
     if not any(context.is_constant(node) for node in choices):
         values = [context.value(node) for node in choices]
+        zeros = [value.value_range.magnitude == 0 for value in values]
+        if any(zeros):  # they have any scale
+            values = [Quantized(value.node, values[zeros.index(False) if False in zeros else 0].scale)
+                      for value in values]
         if values[0].scale == values[1].scale and all(v.value_range.precision <= WIDEST for v in values):
             return [context.narrow(node, WIDEST) for node, _ in values], values[0].scale
     return context.same_scale(choices, context.settings.operator_precision("where", CHOICE_BITS))
@@ -197,7 +208,7 @@ def _mask(op: fx.Node, x: fx.Node, number: float, context: QuantizationContext) 
 
 def _beside(context: QuantizationContext, x: fx.Node, number: float) -> tuple[Quantized, int]:
     """X at a scale that suits the number too, and the number as an integer there."""
-    threshold, top = context.threshold(x), precision_range(WIDEST)
+    threshold, top = context.threshold(x), precision_range(WIDEST if number else WIDEST_MASKED)
     if context.is_constant(x):
         quantized = context.parameter(x, WIDEST, scale_of(max(threshold, abs(number)), CHOICE_BITS))
     else:

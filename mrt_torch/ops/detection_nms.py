@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import fx
 
-from mrt_torch.cvm import analyse_node
+from mrt_torch.cvm import analyse_node, bits_for
 from mrt_torch.graph.editor import GraphEditor, shape_of
 from mrt_torch.graph.facts import facts_of
 from mrt_torch.ops.detection_kernels import BOX_NMS
 from mrt_torch.ops.registry import register_pass, register_transformer
 from mrt_torch.ops.slicing import slice_integers
 from mrt_torch.ops.transformer import Transformer
+from mrt_torch.quantization.columns import WIDEST_COLUMN, columns_of, held_of, one_scale, selected, within
 from mrt_torch.quantization.context import QuantizationContext, Quantized
+from mrt_torch.quantization.held import ColumnPart, ColumnQuantized
+from mrt_torch.quantization.precision import get_bit
 
 WIDTH = 6
 LABEL, SCORE, CORNERS = 0, 1, 2
-WIDEST_ROW = 26  # bits: scores with their mask, and the rows after it, stay well within 32
+SCORE_BITS = WIDEST_COLUMN     # times a mask of 2 bits
+SCORE_BITS_BELOW_ZERO = 26     # raised above 0 first
+LARGEST_SCALE = 2.0 ** 30 - 2  # so that -1 at that scale is a sum of two products of 32 bits
 
 
 @register_pass("fuse_transpose", "prepare_for_compile", "compile")
@@ -65,39 +71,32 @@ class BoxNms(Transformer):
         """The input, where ``topk`` is 0."""
         return op.args[0] if op.args[3] == 0 else op
 
-    def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
-        """The same suppression of the rows at their common scale s, which does not change it.
+    def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized | ColumnQuantized:
+        """The same suppression of the rows, whose class, score and box have scales of their own.
 
-            known = [class > -1];  rows = (relu(class), lowest + (score - lowest) * known, corners)
-            count, rows = get_valid_counts(rows, score > floor(valid_thresh * s))
+            known = [class > -1];  rows = (relu(class), score * known, corners)
+            count, rows = get_valid_counts(rows, score > floor(valid_thresh * s)),  s the scale of the scores
             Z = non_max_suppression(rows, count, overlap >= round(100 * overlap_thresh) percent, topk)
-            Y = Z + empty * (1 - round(s)),  empty = [class of Z is -1]
+            Y = Z + empty * (1 - round(scale of the column)),  empty = [class of Z is -1]
 
-        Of the quantized rows this is what the float operator makes of them, but for two things: overlaps are compared
-        in whole percents, so a pair within 1 percent of the threshold may be decided otherwise, and every class below 0
-        counts as background, not -1 alone. Such rows get the lowest score here, because the runtime's CPU back end
-        compares no row after the first of a negative class. Empty rows are -1 in the units of the float model: hence Y.
-        Classes are whole numbers to within a unit of s: round them.
+        Classes have scale 1: they are whole, and stay so. Of the quantized rows this is what the float operator makes
+        of them, but for two things: overlaps are compared in whole percents, so a pair within 1 percent of the
+        threshold may be decided otherwise, and every class below 0 counts as background, not -1 alone. Such rows get
+        a score that is not valid here (0, or the lowest beside a negative threshold), because the runtime's CPU back
+        end compares no row after the first of a negative class. Empty rows are -1 in the units of the float model:
+        hence Y.
         """
         _, overlap, valid, topk, _, _, _, _, force, _, _ = op.args
-        rows, scale = context.requantize(op.args[0], WIDEST_ROW)
-        largest = max(facts_of(rows).value_range.magnitude, 1)
-        rows = self._without_background(context, rows, -largest - 1)
-        threshold = min(max(math.floor(valid * scale), -largest - 1), largest)
-        count, rows = self._valid_rows(context, rows, threshold)
+        label, score, corners = _columns(op, context, SCORE_BITS if valid >= 0 else SCORE_BITS_BELOW_ZERO)
+        context.number_scales[op] = score.quantized.scale
+        largest = max(score.quantized.value_range.magnitude, 1)
+        threshold = min(max(math.floor(valid * score.quantized.scale), -largest - 1), largest)
+        nodes = [*_without_background(context, label.quantized.node, score.quantized.node, threshold),
+                 corners.quantized.node]
+        count, rows = self._valid_rows(context, context.call("concatenate", nodes, axis=2), threshold)
         kept = context.call("non_max_suppression", rows, count, iou_threshold=_percent(overlap), force_suppress=force,
                             top_k=topk, max_output_size=-1)
-        return Quantized(self._with_empty_rows(context, kept, round(scale)), scale)
-
-    @staticmethod
-    def _without_background(context: QuantizationContext, rows: fx.Node, lowest: int) -> fx.Node:
-        """Rows of a class below 0 get the score ``lowest``, and the class 0."""
-        label, score = (slice_integers(context, rows, 2, column, column + 1) for column in (LABEL, SCORE))
-        known = context.narrow(context.call("broadcast_greater", label, context.number(-1)), 2)
-        raised = context.call("broadcast_add", score, context.number(-lowest))
-        score = context.call("broadcast_add", context.call("broadcast_mul", raised, known), context.number(lowest))
-        corners = slice_integers(context, rows, 2, CORNERS, WIDTH)
-        return context.call("concatenate", [context.call("relu", label), score, corners], axis=2)
+        return held_of(context, _with_empty_rows(context, kept, [label, score, corners]))
 
     @staticmethod
     def _valid_rows(context: QuantizationContext, rows: fx.Node, threshold: int) -> tuple[fx.Node, fx.Node]:
@@ -108,14 +107,48 @@ class BoxNms(Transformer):
             analyse_node(output)
         return outputs
 
-    @staticmethod
-    def _with_empty_rows(context: QuantizationContext, kept: fx.Node, one: int) -> fx.Node:
-        """Rows of class -1 are -1 throughout: they become -``one``."""
-        if one <= 1:
-            return kept
-        label = context.call("negative", slice_integers(context, kept, 2, LABEL, LABEL + 1))
-        empty = context.narrow(context.call("relu", label), 2)
-        return context.call("broadcast_add", kept, context.call("broadcast_mul", empty, context.number(1 - one)))
+
+def _columns(op: fx.Node, context: QuantizationContext, score_bits: int) -> list[ColumnPart]:
+    """Class, score and corners of the rows: each of one scale, classes at 1, within what the masks can hold."""
+    parts = columns_of(context, op.args[0])
+    label, = selected(context, parts, LABEL, SCORE)
+    score, = selected(context, parts, SCORE, CORNERS)
+    bits = context.settings.operator_precision("Concat")
+    corners = one_scale(context, selected(context, parts, CORNERS, WIDTH), bits, op)
+    if label.quantized.scale != 1.0:  # whole numbers at another scale: the nearest of them
+        rounded = context.rescale(label.quantized, label.threshold, get_bit(label.threshold) + 1, 1.0)
+        label = ColumnPart(Quantized(rounded.node, 1.0), label.threshold)
+    return [label, within(context, score, score_bits, LARGEST_SCALE),
+            within(context, corners, WIDEST_COLUMN, LARGEST_SCALE)]
+
+
+def _without_background(context: QuantizationContext, label: fx.Node, score: fx.Node, threshold: int
+                        ) -> tuple[fx.Node, fx.Node]:
+    """Class and score; rows of a class below 0 get the class 0 and a score that is not above the threshold."""
+    if facts_of(label).value_range.minimum >= 0:
+        return label, score
+    known = context.narrow(context.call("broadcast_greater", label, context.number(-1)), 2)
+    if threshold >= 0:
+        return context.call("relu", label), context.call("broadcast_mul", score, known)
+    lowest = -max(facts_of(score).value_range.magnitude, 1) - 1
+    raised = context.call("broadcast_add", score, context.number(-lowest))
+    return context.call("relu", label), context.call(
+        "broadcast_add", context.call("broadcast_mul", raised, known), context.number(lowest))
+
+
+def _with_empty_rows(context: QuantizationContext, kept: fx.Node, columns: Sequence[ColumnPart]) -> list[ColumnPart]:
+    """The columns of what was kept; rows of class -1 are -1 throughout, which becomes -1 at each column's scale."""
+    nodes = [slice_integers(context, kept, 2, begin, end)
+             for begin, end in ((LABEL, SCORE), (SCORE, CORNERS), (CORNERS, WIDTH))]
+    empty = context.narrow(context.call("relu", context.call("negative", nodes[0])), 2)
+    found = []
+    for node, (quantized, threshold) in zip(nodes, columns, strict=True):
+        missing = round(quantized.scale) - 1
+        halves = (missing,) if bits_for(missing) <= WIDEST_COLUMN else (missing // 2, missing - missing // 2)
+        for amount in halves if missing > 0 else ():
+            node = context.call("broadcast_add", node, context.call("broadcast_mul", empty, context.number(-amount)))
+        found.append(ColumnPart(Quantized(node, quantized.scale), max(threshold, 1.0)))
+    return found
 
 
 def _percent(overlap: float) -> int:

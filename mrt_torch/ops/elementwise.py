@@ -51,12 +51,19 @@ def quantize_scale(op: fx.Node, context: QuantizationContext, bits: int) -> tupl
     if any(constants) and not all(constants):
         constant, activation = op.args if constants[0] else op.args[::-1]
         node, scale = context.value(activation)
+        if facts_of(node).value_range.magnitude == 0:
+            scale = _scale_beside_zeros(context.tensor(constant), scale)
         precision, terms = facts_of(node).value_range.precision, context.tensor(constant) * scale
         precise = bits <= precision <= WIDEST_TERM or precision <= bits and torch.equal(terms, terms.round())
         if precise and context.threshold(constant) * scale <= precision_range(WIDEST_TERM):
             fixed = context.parameter(constant, WIDEST_TERM, scale).node
             return ([fixed, node] if constants[0] else [node, fixed]), scale
     return context.same_scale(op.args, bits)
+
+
+def _scale_beside_zeros(terms: torch.Tensor, scale: float) -> float:
+    """Zeros, as of a tensor that only gives its shape, have any scale: 1 beside whole numbers, such as classes."""
+    return 1.0 if torch.equal(terms, terms.round()) else scale
 
 
 def _scalar_operand(op: fx.Node, editor: GraphEditor) -> tuple[fx.Node, float, bool] | None:

@@ -10,9 +10,12 @@ from torch import fx
 from mrt_torch.graph.editor import GraphEditor, shape_of
 from mrt_torch.graph.free_axis import free_axis, free_shape
 from mrt_torch.ops.axis_groups import sink_transpose_below_reshape
+from mrt_torch.ops.column_layout import columns_before, keeps_columns
 from mrt_torch.ops.registry import register_pass, register_transformer
 from mrt_torch.ops.transformer import Transformer
+from mrt_torch.quantization.columns import moved
 from mrt_torch.quantization.context import QuantizationContext, Quantized
+from mrt_torch.quantization.held import ColumnQuantized
 
 aten = torch.ops.aten
 SHAPE_TARGETS = (aten.flatten.using_ints, aten.reshape.default, aten.unsqueeze.default, aten.squeeze.dims)
@@ -53,7 +56,12 @@ class ShapeTransformer(Transformer):
         """See ``sink_transpose_below_reshape``."""
         return sink_transpose_below_reshape(op, editor=editor, **context)
 
-    def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
+    def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized | ColumnQuantized:
+        """A reshape; a column for each of its own where columns have scales of their own and stay columns."""
+        columns = columns_before(op, context)
+        if columns is not None and keeps_columns(op):
+            rows = free_shape(op)[:-1]
+            return moved(columns, lambda node, extent: context.call("reshape", node, shape=[*rows, extent]))
         quantized = integers_of(context, op.args[0])
         return quantized if same_shape(op, op.args[0]) else reshape_integers(context, quantized, op)
 

@@ -9,25 +9,24 @@ from torch import fx
 
 from mrt_torch.graph.editor import GraphEditor, shape_of
 from mrt_torch.graph.free_axis import free_axis
+from mrt_torch.ops.column_layout import columns_before, concatenated_columns, keeps_columns, takes_columns
 from mrt_torch.ops.registry import register_pass, register_transformer
 from mrt_torch.ops.shape import integers_of, same_shape
 from mrt_torch.ops.transformer import Transformer
 from mrt_torch.ops.transposition import PERMUTE, sink_common_transpose, transpose_before
 from mrt_torch.quantization.affine import affine_concatenation, is_affine
+from mrt_torch.quantization.columns import held_of, moved, selected
 from mrt_torch.quantization.context import QuantizationContext, Quantized
+from mrt_torch.quantization.held import ColumnQuantized
+from mrt_torch.quantization.integer_writer import TO_THE_END
 
 aten = torch.ops.aten
-TO_THE_END = 2 ** 31 - 1
 
 
 def slice_integers(context: QuantizationContext, node: fx.Node, axis: int, begin: int, end: int,
                    step: int = 1) -> fx.Node:
     """Emit a strided_slice along one axis; other axes, the free batch among them, are taken whole."""
-    rank = len(shape_of(node))
-    ends = [TO_THE_END] * rank
-    ends[axis] = end
-    return context.call("strided_slice", node, begin=[begin if a == axis else 0 for a in range(rank)], end=ends,
-                        stride=[step if a == axis else 1 for a in range(rank)])
+    return context.slice_axis(node, axis, begin, end, step)
 
 
 def slice_bounds(op: fx.Node) -> tuple[int, int, int, int]:
@@ -65,9 +64,15 @@ class Slice(Transformer):
         axis, start, end, step = slice_bounds(op)
         return editor.call(PERMUTE, editor.call(op.target, found[0], found[1][axis], start, end, step), found[1])
 
-    def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
+    def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized | ColumnQuantized:
+        """The same part of the integers; of columns with scales of their own those that are taken."""
+        bounds, columns = slice_bounds(op), columns_before(op, context)
+        if columns is not None and keeps_columns(op):
+            return moved(columns, lambda node, _: slice_integers(context, node, *bounds))
+        if columns is not None and takes_columns(op):
+            return held_of(context, selected(context, columns.parts, *bounds[1:3]))
         node, scale = integers_of(context, op.args[0])
-        return Quantized(slice_integers(context, node, *slice_bounds(op)), scale)
+        return Quantized(slice_integers(context, node, *bounds), scale)
 
     def prepare_for_compile(self, op: fx.Node, *, editor: GraphEditor, **context: Any) -> fx.Node:
         """Ends within the extents, which are known once the batch is fixed."""
@@ -175,7 +180,7 @@ class Concat(Transformer):
 
     Inputs of one scale within 16 bits are joined as they are, which is exact. Others are brought to the scale of the
     largest threshold in 16 bits first: within half a unit of it, 2**-16 of that threshold, and the rounding of the
-    scale, 2**-11 of the value.
+    scale, 2**-11 of the value. Rows of detections, joined along the last axis, keep a scale for each column.
     """
 
     op_name = "Concat"
@@ -202,10 +207,17 @@ class Concat(Transformer):
             return op
         return editor.call(PERMUTE, editor.call(op.target, found[1], found[0][self.axis(op)]), found[0])
 
-    def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
-        """All inputs at the scale of the largest threshold in 16 bits; configured zero points come back behind."""
+    def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized | ColumnQuantized:
+        """All inputs at the scale of the largest threshold in 16 bits; configured zero points come back behind.
+
+        Columns, the elements of the last axis, keep the scales they have where a suppression, or a slice of single
+        columns, reads them; see ``mrt_torch.quantization.columns``.
+        """
         bits, axis = context.settings.operator_precision(self.op_name), self.axis(op)
         if any(is_affine(context, node) for node in op.args[0]):
             return Quantized(*affine_concatenation(context, op.args[0], bits, axis))
+        columns = concatenated_columns(op, axis, bits, context)
+        if columns is not None:
+            return columns
         nodes, scale = context.same_scale(op.args[0], bits)
         return Quantized(context.call("concatenate", nodes, axis=axis), scale)

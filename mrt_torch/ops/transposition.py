@@ -15,10 +15,13 @@ from torch import fx
 from mrt_torch.graph.editor import GraphEditor, shape_of
 from mrt_torch.graph.facts import source_name
 from mrt_torch.graph.free_axis import free_axis, free_shape
+from mrt_torch.ops.column_layout import columns_before, keeps_columns
 from mrt_torch.ops.explanation import decline
 from mrt_torch.ops.registry import register_pass, register_transformer
 from mrt_torch.ops.transformer import Transformer
+from mrt_torch.quantization.columns import moved
 from mrt_torch.quantization.context import QuantizationContext, Quantized
+from mrt_torch.quantization.held import ColumnQuantized
 
 aten = torch.ops.aten
 PERMUTE = aten.permute.default
@@ -60,9 +63,12 @@ class Transpose(Transformer):
             return editor.call(aten.reshape.default, source, free_shape(op))
         return op
 
-    def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized:
+    def quantize(self, op: fx.Node, *, context: QuantizationContext, **keywords: Any) -> Quantized | ColumnQuantized:
+        axes, columns = permutation_of(op), columns_before(op, context)
+        if columns is not None and keeps_columns(op):
+            return moved(columns, lambda node, _: context.call("transpose", node, axes=axes))
         node, scale = context.value(op.args[0])
-        return Quantized(context.call("transpose", node, axes=permutation_of(op)), scale)
+        return Quantized(context.call("transpose", node, axes=axes), scale)
 
 
 @register_pass("validate", "fuse_transpose", "calculate_ops", "quantize", "prepare_for_compile", "compile")

@@ -33,12 +33,15 @@ def equalize_calibrated(module: fx.GraphModule, calibrated: Calibrated, weight_b
     """
     sample = calibrated.sample
     on_axis_0 = all(facts_of(node).batch_axis == 0 for node in input_nodes(module.graph))
-    if sample is None or not is_batch_free(module) or not on_axis_0 or len(sample) < FEWEST_EXAMPLES:
+    if sample is None or not is_batch_free(module, on_any_axis=True) or not on_axis_0 or len(sample) < FEWEST_EXAMPLES:
         return module, calibrated
     report = Equalization()
-    result = run_pass(module, lambda graph: equalize_channels(graph, calibrated.features, sample=sample,
-                                                              weight_bits=weight_bits, worthwhile=WORTHWHILE,
-                                                              report=report), Stage.FLOAT)
+
+    def equalize(graph: fx.GraphModule) -> int:
+        return equalize_channels(graph, calibrated.features, sample=sample, weight_bits=weight_bits,
+                                 worthwhile=WORTHWHILE, report=report)
+
+    result = run_pass(module, equalize, Stage.FLOAT)
     if not result.firings:
         return module, calibrated
     features = rescale_features(calibrated.features, report.scales)

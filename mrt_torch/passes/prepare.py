@@ -23,26 +23,30 @@ logger = logging.getLogger(__name__)
 
 # Splits become slices, constants fold and, after these, functions of one tensor are gathered before validate looks, so
 # that it judges what is really left.
-SOURCE_PASSES = (
+INPUT_PASSES = (
     (fuse_multiple_inputs, Stage.SOURCE),
     (name_input, Stage.SOURCE),
+)
+SOURCE_PASSES = (
     (fuse_multiple_outputs, Stage.SOURCE),
     (fuse_constant, Stage.SOURCE),
     (merge_axes, Stage.SOURCE),
 )
 
 
-def prepare(module: fx.GraphModule, report: Simplification | None = None) -> fx.GraphModule:
+def prepare(module: fx.GraphModule, report: Simplification | None = None, join_inputs: bool = True) -> fx.GraphModule:
     """Run all passes on a copy that shares the tensors; the given module stays as it is.
 
-    ``report`` is told what the rewriting rules did.
+    ``report`` is told what the rewriting rules did. Without ``join_inputs`` the graph keeps its inputs and their names,
+    as the upper half of a split model does.
 
     Raises:
         UnsupportedOperatorError: an operator cannot be quantized; all such are listed.
         InvalidGraphError: parameters hold NaN or infinity; all such are listed.
     """
     check_finite(module)
-    passes = (*SOURCE_PASSES, (partial(fuse_functions, explanation=report and report.fuse_functions), Stage.SOURCE),
+    passes = (*(INPUT_PASSES if join_inputs else ()), *SOURCE_PASSES,
+              (partial(fuse_functions, explanation=report and report.fuse_functions), Stage.SOURCE),
               (validate, Stage.FLOAT), (partial(simplify, report=report), Stage.FLOAT))
     prepared = run_passes(module, passes).module
     if not is_batch_free(prepared):

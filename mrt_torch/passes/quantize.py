@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Container, Iterable, Mapping, MutableMapping
 from dataclasses import replace
 
 import torch
@@ -20,9 +20,10 @@ from mrt_torch.passes.equalize_calibrated import equalize_calibrated
 from mrt_torch.passes.names import claim_name
 from mrt_torch.quantization.bias_correction import correct_biases
 from mrt_torch.quantization.calibrated import Calibrated
-from mrt_torch.quantization.channels import ChannelQuantized
+from mrt_torch.quantization.columns import output_of_columns
 from mrt_torch.quantization.context import QuantizationContext, Quantized
 from mrt_torch.quantization.discrete import is_discrete
+from mrt_torch.quantization.held import AnyHeld, ColumnQuantized
 from mrt_torch.quantization.precision import int_realize
 from mrt_torch.quantization.precision import scale as scale_of
 from mrt_torch.quantization.requantize import RequantizationRule, choose_rescaling
@@ -39,7 +40,7 @@ SENSITIVITY_EXAMPLES = 16  # of the sample: the order of the nodes does not move
 def quantize(module: fx.GraphModule, calibrated: Calibrated | Mapping[str, Feature | float],
              settings: QuantizationSettings,
              requantization: RequantizationRule = choose_rescaling,
-             values: MutableMapping[str, Quantized | ChannelQuantized] | None = None
+             values: MutableMapping[str, AnyHeld] | None = None
              ) -> tuple[fx.GraphModule, list[float]]:
     """Integer graph of a float graph, and the scale of each output.
 
@@ -57,9 +58,9 @@ def quantize(module: fx.GraphModule, calibrated: Calibrated | Mapping[str, Featu
     """
     module, calibrated = _equalized(module, Calibrated.of(calibrated), settings)
     context = _context(module, calibrated, settings, requantization)
-    scales = _write_integers(context)
+    scales = write_integers(context)
     if values is not None:
-        values.update((node.name, context.held(node)) for node in module.graph.nodes
+        values.update((node.name, context.stored(node)) for node in module.graph.nodes
                       if node.op in ("placeholder", "call_function"))
     integer_module = context.editor.module
     finish(integer_module, Stage.RESTORED if _restored(context) else Stage.INTEGER)
@@ -82,7 +83,7 @@ def sensitivity_table(module: fx.GraphModule, calibrated: Calibrated, settings: 
     if context.sample is None:
         raise CalibrationError("there is no sample to measure sensitivities on", why="calibrate kept none, or an "
                                "operator fixes the batch", remedy="calibrate in this session, on a graph of free batch")
-    _write_integers(context)
+    write_integers(context)
     integer_module = context.editor.module
     finish(integer_module, Stage.RESTORED if _restored(context) else Stage.INTEGER)
     _correct_biases(context, integer_module)
@@ -127,7 +128,7 @@ def _report_maps(context: QuantizationContext) -> None:
 
 def _wide_operands(context: QuantizationContext) -> dict[str, int]:
     """What ``choose_wide_operands`` finds for the recipe's budget; the integers written for it are thrown away."""
-    _write_integers(context)
+    write_integers(context)
     table = sensitivities(context.module, context.weighted_sums, _examples(context))
     return choose_wide_operands(table, may_be_wider(context), context.recipe.extra_operations, WIDEST_IN_PARTS)
 
@@ -138,19 +139,30 @@ def _restored(context: QuantizationContext) -> set[fx.Node]:
             if node.op == "call_function" and source_name(node) in context.settings.restore}
 
 
-def _write_integers(context: QuantizationContext) -> list[float]:
+def write_integers(context: QuantizationContext) -> list[float]:
     """Write the integer graph into the context's editor; returns the scales of its outputs."""
     named, restored = set(), _restored(context)
     for node in context.module.graph.nodes:
-        if node.op in ("get_attr", "output"):
-            continue
-        with context.editor.inheriting(node):
-            if node in restored:
-                quantized = restore_node(node, context)
-            else:
-                quantized = apply_pass("quantize", node, context=context)
-        context.set_value(node, quantized)
-        _name_after(quantized.node, node, named)
+        if node.op not in ("get_attr", "output"):
+            with context.editor.inheriting(node):
+                write_node(node, context, named, restored)
+    return write_outputs(context)
+
+
+def write_node(node: fx.Node, context: QuantizationContext, named: set[fx.Node], restored: Container[fx.Node] = ()
+               ) -> None:
+    """Write the integers of one float node; ``named`` are the integer nodes that carry the name of theirs already."""
+    quantized = restore_node(node, context) if node in restored else apply_pass("quantize", node, context=context)
+    context.set_value(node, quantized)
+    if isinstance(quantized, ColumnQuantized):
+        for index, part in enumerate(quantized.parts):
+            _name_after(part.quantized.node, f"{node.name}_part{index}", f"{source_name(node)}_part{index}", named)
+    else:
+        _name_after(quantized.node, node.name, source_name(node), named)
+
+
+def write_outputs(context: QuantizationContext) -> list[float]:
+    """Write the outputs of a graph whose nodes are all written; returns their scales."""
     float_outputs = output_nodes(context.module.graph)
     outputs = _own_nodes([_output(node, context) for node in float_outputs], context)
     for quantized, name in zip(outputs, _unique(map(source_name, float_outputs)), strict=True):
@@ -171,12 +183,12 @@ def _input_integers(integer_module: fx.GraphModule, sample: torch.Tensor) -> tor
     return int_realize(sample.to(torch.float64) * facts.scale, facts.precision)
 
 
-def _name_after(integer_node: fx.Node, float_node: fx.Node, named: set[fx.Node]) -> None:
+def _name_after(integer_node: fx.Node, name: str, source: str, named: set[fx.Node]) -> None:
     """The node that holds a float node's value carries its name; the first owner of a shared node keeps it."""
     if integer_node.op == "call_function" and integer_node not in named:
         named.add(integer_node)
-        claim_name(integer_node, float_node.name)
-        set_facts(integer_node, source_name=source_name(float_node))
+        claim_name(integer_node, name)
+        set_facts(integer_node, source_name=source)
 
 
 def _output(node: fx.Node, context: QuantizationContext) -> Quantized:
@@ -188,6 +200,8 @@ def _output(node: fx.Node, context: QuantizationContext) -> Quantized:
     bits = context.settings.output_precision
     if context.is_constant(node):
         return context.parameter(node, bits or 16)
+    if isinstance(context.stored(node), ColumnQuantized):
+        return output_of_columns(context, node, bits)
     quantized = context.value(node)
     if bits is None or is_discrete(node) or quantized.scale == 1.0 and quantized.value_range.precision <= bits:
         return quantized

@@ -9,12 +9,20 @@ import torch
 from torch import fx
 
 from mrt_torch.errors import InvalidArgumentError
-from mrt_torch.graph.editor import INHERITED_META, GraphEditor, empty_graph_module, output_nodes, shape_of, tensor_of
+from mrt_torch.graph.editor import (
+    INHERITED_META,
+    GraphEditor,
+    empty_graph_module,
+    input_nodes,
+    output_nodes,
+    shape_of,
+    tensor_of,
+)
 from mrt_torch.graph.facts import set_facts, source_name
-from mrt_torch.graph.free_axis import free_axis
+from mrt_torch.graph.free_axis import free_axis, free_shape
 from mrt_torch.graph.runner import copy_graph_module, finish
 from mrt_torch.graph.stage import Stage
-from mrt_torch.ops.likeness import BroadcastLike, ReshapeLike, SliceLike
+from mrt_torch.ops.likeness import BROADCAST_LIKE, BroadcastLike, ReshapeLike, SliceLike
 from mrt_torch.ops.registry import TRANSFORMERS, apply_pass
 from mrt_torch.passes.names import claim_name
 
@@ -36,23 +44,42 @@ def find_node(module: fx.GraphModule, name: str) -> fx.Node:
     return found[-1]
 
 
+def find_keys(module: fx.GraphModule, keys: Sequence[str]) -> list[fx.Node]:
+    """The nodes that keys name, in the order they run; the name of an operator of several outputs means all of them.
+
+    Raises:
+        InvalidArgumentError: a key is no node, or none is given, or one is named twice.
+    """
+    outputs: dict[str, dict[str, fx.Node]] = {}
+    for node in module.graph.nodes:
+        operator, _, index = source_name(node).rpartition("_output")
+        if operator and index.isdecimal():
+            outputs.setdefault(operator, {})[index] = node  # the last of several with one source, as in find_node
+    wanted = [node for key in keys for node in (outputs[key].values() if key in outputs else [find_node(module, key)])]
+    if not wanted or len(set(wanted)) != len(wanted):
+        raise InvalidArgumentError("split takes distinct node names", why=f"saw {list(keys)}",
+                                   remedy="name each node once, and at least one")
+    return [node for node in module.graph.nodes if node in set(wanted)]
+
+
 def split(module: fx.GraphModule, keys: Sequence[str], stage: Stage) -> tuple[fx.GraphModule, fx.GraphModule]:
     """Base and top of a graph: base returns the key nodes, top takes them as inputs of the same names.
 
-    The outputs of base come in topological order, whatever the order of ``keys``.
+    The outputs of base come in topological order, whatever the order of ``keys``. They keep the names of the key nodes
+    also where preparation makes something else of these. A key may be an output of the graph, or lie above another.
 
     Raises:
         InvalidArgumentError: a key is no node, is given twice, or top would still need an input of the whole graph.
     """
-    wanted = [find_node(module, key).name for key in keys]
-    if not wanted or len(set(wanted)) != len(wanted):
-        raise InvalidArgumentError("split takes distinct node names", why=f"saw {list(keys)}",
-                                   remedy="name each node once, and at least one")
-    order = [node.name for node in module.graph.nodes if node.name in wanted]
+    order = [node.name for node in find_keys(module, keys)]
     base, top = copy_graph_module(module), copy_graph_module(module)
     by_name = {node.name: node for node in base.graph.nodes}
     base_output = next(node for node in base.graph.nodes if node.op == "output")
     base_output.args = (tuple(by_name[name] for name in order),)
+    sources = [source_name(by_name[name]) for name in order]
+    set_facts(base_output, output_names=tuple(
+        name if sources.count(source) > 1 else source for name, source in zip(order, sources, strict=True)))
+    erase_unread(base.graph)
     finish(base, stage)
     _cut_top(top, order, stage)
     return base, top
@@ -61,7 +88,7 @@ def split(module: fx.GraphModule, keys: Sequence[str], stage: Stage) -> tuple[fx
 def _cut_top(top: fx.GraphModule, order: Sequence[str], stage: Stage) -> None:
     by_name = {node.name: node for node in top.graph.nodes}
     editor, old_inputs = GraphEditor(top), [node for node in top.graph.nodes if node.op == "placeholder"]
-    first = next(iter(top.graph.nodes))
+    first, keys = next(iter(top.graph.nodes)), []
     for name in order:
         old = by_name[name]
         with editor.before(first):
@@ -70,8 +97,10 @@ def _cut_top(top: fx.GraphModule, order: Sequence[str], stage: Stage) -> None:
         old.replace_all_uses_with(new)
         claim_name(new, name)
         new.target = name
-    _settle_shapes(editor)
-    top.graph.eliminate_dead_code()
+        keys.append(new)
+    settle_shapes(editor)
+    _take_batch_of(keys, editor)
+    erase_unread(top.graph)
     for node in old_inputs:
         if node.users:
             raise InvalidArgumentError("the keys do not cut the graph in two", where=f"input '{source_name(node)}'",
@@ -81,7 +110,41 @@ def _cut_top(top: fx.GraphModule, order: Sequence[str], stage: Stage) -> None:
     finish(top, stage)
 
 
-def _settle_shapes(editor: GraphEditor) -> None:
+def only_takes_batch(node: fx.Node) -> bool:
+    """Whether a node repeats its first argument as often as the batch of the other is long: any key can tell that.
+
+    Such are the zeros from which a recurrent layer starts.
+    """
+    if node.target not in TRANSFORMERS or not isinstance(TRANSFORMERS[node.target], BroadcastLike):
+        return False
+    return len(shape_of(node.args[0])) == len(shape_of(node)) and free_axis(node) is not None \
+        and free_axis(node.args[0]) is None
+
+
+def _take_batch_of(keys: Sequence[fx.Node], editor: GraphEditor) -> None:
+    """What only takes the batch of a value below the keys takes that of a key."""
+    for node in list(editor.graph.nodes):
+        if node.op != "call_function" or not only_takes_batch(node):
+            continue
+        axis = free_axis(node)
+        like = next(((key, free_axis(key)) for key in keys if free_axis(key) is not None
+                     and shape_of(key)[free_axis(key)] == shape_of(node)[axis]), None)
+        if like is not None and shape_of(node.args[0])[axis] == 1:
+            with editor.before(node):
+                repeated = editor.call(BROADCAST_LIKE, node.args[0], like[0], [axis], [like[1]])
+                if shape_of(repeated) != shape_of(node):
+                    repeated = editor.call(torch.ops.aten.expand.default, repeated, free_shape(node))
+            editor.replace(node, repeated)
+
+
+def erase_unread(graph: fx.Graph) -> None:
+    """Erase what no output depends on, also operators that may be random, as recurrent layers, which fx would keep."""
+    for node in reversed(list(graph.nodes)):
+        if node.op not in ("placeholder", "output") and not node.users:
+            graph.erase_node(node)
+
+
+def settle_shapes(editor: GraphEditor) -> None:
     """Operators that only ask another tensor for its shape no longer do where that is fixed, as those of anchors.
 
     They would tie top to the inputs of the whole graph.
@@ -101,7 +164,7 @@ def merge(base: fx.GraphModule, scales: Mapping[str, float], top: fx.GraphModule
     Args:
         base: integer graph.
         scales: scale of the base output that feeds each input of top, by the name of that input, in output order.
-        top: float graph whose inputs are the keys of ``scales``.
+        top: float graph whose inputs are keys of ``scales``.
         callback: called with every node of top as copied and the merged module; what it returns replaces the node.
 
     Raises:
@@ -109,26 +172,44 @@ def merge(base: fx.GraphModule, scales: Mapping[str, float], top: fx.GraphModule
     """
     merged = empty_graph_module()
     editor = GraphEditor(merged)
-    copies = _copy_nodes(base, editor, {})
-    given = dict(zip(scales, output_nodes(base.graph), strict=True))
-    inputs = {}
-    for node in top.graph.nodes:
-        if node.op == "placeholder":
-            if node.name not in given:
-                raise InvalidArgumentError(f"the base gives no '{source_name(node)}'", why=f"it gives {list(given)}",
-                                           remedy="merge halves of the same split, with the maps of its MRT")
-            number = editor.call(torch.ops.mrt.dequantize.default, copies[given[node.name]], scales[node.name])
-            dtype = node.meta["val"].dtype  # truth values and indices are no floats
-            inputs[node] = number if dtype.is_floating_point else \
-                editor.call(torch.ops.aten._to_copy.default, number, dtype=dtype)
-    copies = _copy_nodes(top, editor, inputs, callback)
+    copies = copy_nodes(base, editor, {})
+    given, numbers = feeding_outputs(base, scales, top), {}
+    for node in input_nodes(top.graph):
+        output, scale = given[node.name]
+        number = editor.call(torch.ops.mrt.dequantize.default, copies[output], scale)
+        dtype = node.meta["val"].dtype  # truth values and indices are no floats
+        if not dtype.is_floating_point:
+            number = editor.call(torch.ops.aten._to_copy.default, number, dtype=dtype)
+        set_facts(number, source_name=source_name(node))  # it may be an output of the merged graph
+        numbers[node] = number
+    copies = copy_nodes(top, editor, numbers, callback)
     editor.output([copies[node] for node in output_nodes(top.graph)])
     finish(merged, Stage.RESTORED)
     return merged
 
 
-def _copy_nodes(module: fx.GraphModule, editor: GraphEditor, copies: dict[fx.Node, fx.Node],
-                callback: MergeCallback | None = None) -> dict[fx.Node, fx.Node]:
+def feeding_outputs(base: fx.GraphModule, scales: Mapping[str, float], top: fx.GraphModule
+                    ) -> dict[str, tuple[fx.Node, float]]:
+    """By name of each input of top: the output of base that feeds it, and its scale. Arguments as for ``merge``.
+
+    Raises:
+        InvalidArgumentError: top has an input that base does not give.
+    """
+    given = dict(zip(scales, zip(output_nodes(base.graph), scales.values(), strict=True), strict=True))
+    missing = next((node for node in input_nodes(top.graph) if node.name not in given), None)
+    if missing is not None:
+        raise InvalidArgumentError(f"the base gives no '{source_name(missing)}'", why=f"it gives {list(given)}",
+                                   remedy="merge halves of the same split, with the maps of its MRT")
+    return {node.name: given[node.name] for node in input_nodes(top.graph)}
+
+
+def copy_nodes(module: fx.GraphModule, editor: GraphEditor, copies: dict[fx.Node, fx.Node],
+               callback: MergeCallback | None = None) -> dict[fx.Node, fx.Node]:
+    """Write the nodes of a graph, but its output, after those of ``editor``; returns the copy of each.
+
+    ``copies`` are those that exist already, and are filled. ``callback`` is called with every operator that is copied
+    and the module it is copied into; what it returns replaces the operator.
+    """
     for node in module.graph.nodes:
         if node in copies or node.op == "output":
             continue

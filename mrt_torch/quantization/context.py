@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 from torch import fx
 
 from mrt_torch.calibration.features import AFeature
 from mrt_torch.calibration.raw_features import AFFINE, SYMMETRIC
-from mrt_torch.cvm import Interval, bits_for
-from mrt_torch.errors import CalibrationError, InvalidArgumentError
+from mrt_torch.cvm import bits_for
+from mrt_torch.errors import CalibrationError
 from mrt_torch.graph.editor import input_nodes, tensor_of
 from mrt_torch.graph.facts import describe, facts_of, source_name
 from mrt_torch.graph.free_axis import is_batch_free
 from mrt_torch.quantization.calibrated import Calibrated
 from mrt_torch.quantization.channels import SMALLEST_VALUE, ChannelQuantized, rescale_channels
+from mrt_torch.quantization.columns import uniform_columns
 from mrt_torch.quantization.discrete import is_discrete
+from mrt_torch.quantization.held import AnyHeld, ColumnQuantized, Held, Quantized, proven_magnitude
 from mrt_torch.quantization.integer_writer import IntegerWriter
 from mrt_torch.quantization.precision import get_bit, get_range, int_realize
 from mrt_torch.quantization.precision import scale as scale_of
@@ -27,6 +29,7 @@ from mrt_torch.quantization.requantize import (
     RequantizationRule,
     Rescaling,
     check_rescaling,
+    check_shared_scale,
     choose_rescaling,
 )
 from mrt_torch.quantization.rounding import round_weights
@@ -39,34 +42,9 @@ if TYPE_CHECKING:
     from mrt_torch.quantization.weight_rounding import WeightRounding, Windows
     from mrt_torch.quantization.weighted_sum import WeightedSum
 
-LARGEST_MISMATCH = 2.0 ** -10  # of the scales of tensors that are added
 UNIFORM_PRECISION = 16         # of a tensor whose channels had scales of their own, for operators that want one
 USUAL_EXAMPLES = 64            # where no sample tells how many calibration met
 HEADROOM = 2                   # bits beyond the calibrated range, where nothing forces a tensor into it
-
-
-class Quantized(NamedTuple):
-    """An integer node and what its integers mean: float value = integer / scale.
-
-    The scale belongs to the value, not to the node: a multiplication by a constant only changes the scale, so two
-    float values may share one integer node.
-    """
-
-    node: fx.Node
-    scale: float
-
-    @property
-    def precision(self) -> int:
-        """Bits that the runtime infers."""
-        return facts_of(self.node).precision
-
-    @property
-    def value_range(self) -> Interval:
-        """Proven range of the integers."""
-        return facts_of(self.node).value_range
-
-
-Held = Quantized | ChannelQuantized  # what a float value may be held by
 
 
 class QuantizationContext(IntegerWriter):
@@ -82,6 +60,7 @@ class QuantizationContext(IntegerWriter):
         corrected: the biases that bias correction may adjust.
         weighted_sums: what was chosen for each convolution and dense layer.
         rounding: how weights are rounded; None takes the nearest integers.
+        number_scales: scale of what a number of an operator is compared with, where that is not its whole input.
     """
 
     def __init__(self, module: fx.GraphModule, calibrated: Calibrated | Mapping[str, Feature | float],
@@ -96,22 +75,32 @@ class QuantizationContext(IntegerWriter):
         self.corrected: list[CorrectedBias] = []
         self.weighted_sums: dict[fx.Node, WeightedSum] = {}
         self.rounding: WeightRounding | None = None
-        self._batch_is_free = is_batch_free(module)
+        self.number_scales: dict[fx.Node, float] = {}
+        self._batch_is_free = is_batch_free(module, on_any_axis=True)
         self._requantization = requantization
-        self._values: dict[fx.Node, Held] = {}
+        self._values: dict[fx.Node, AnyHeld] = {}
         self._uniform: dict[fx.Node, Quantized] = {}
         self._requantized: dict[tuple, Quantized] = {}
 
-    def set_value(self, float_node: fx.Node, quantized: Held) -> None:
+    def set_value(self, float_node: fx.Node, quantized: AnyHeld) -> None:
         """Record the integers that hold a float node's value."""
         self._values[float_node] = quantized
 
+    def has_value(self, float_node: fx.Node) -> bool:
+        """Whether the integers of a float node are known."""
+        return float_node in self._values
+
     def held(self, float_node: fx.Node) -> Held:
-        """The integers of an activation as they stand, with one scale or with one for each channel."""
+        """The integers of an activation with one scale or one for each channel; ``stored`` knows columns too."""
+        held = self._values[float_node]
+        return self.value(float_node) if isinstance(held, ColumnQuantized) else held
+
+    def stored(self, float_node: fx.Node) -> AnyHeld:
+        """The integers of an activation as they stand, also those whose columns have scales of their own."""
         return self._values[float_node]
 
     def value(self, float_node: fx.Node) -> Quantized:
-        """The integers of an activation with one scale: as they stand, or rescaled where channels had their own.
+        """The integers of an activation with one scale: as they stand, or rescaled where there were several.
 
         The scale then fills 16 bits with the calibrated range, and two more hold what lies beyond it.
         """
@@ -120,7 +109,7 @@ class QuantizationContext(IntegerWriter):
             return held
         if float_node not in self._uniform:
             scale = scale_of(self.threshold(float_node), UNIFORM_PRECISION)
-            self._uniform[float_node] = self._of_channels(float_node, held, UNIFORM_PRECISION + HEADROOM, scale)
+            self._uniform[float_node] = self._uniform_of(float_node, held, UNIFORM_PRECISION + HEADROOM, scale)
         return self._uniform[float_node]
 
     def quantizer(self, float_node: fx.Node) -> str:
@@ -174,8 +163,7 @@ class QuantizationContext(IntegerWriter):
         known, feature = self._values.get(float_node), self.calibrated.features.get(float_node.name)
         calibrated = None if feature is None else feature.get_threshold()
         if known is not None:
-            scale = known.scale if isinstance(known, Quantized) else float(known.scales.min())
-            proven = known.value_range.magnitude / scale
+            proven = proven_magnitude(known)
             if is_discrete(float_node) or calibrated is not None and calibrated > 2 * proven > 0:
                 return proven
         if calibrated is not None:
@@ -236,12 +224,18 @@ class QuantizationContext(IntegerWriter):
         key = (float_node, bits, scale)
         if key not in self._requantized:
             held = self._values[float_node]
-            if isinstance(held, ChannelQuantized):
-                wanted = scale_of(self.threshold(float_node), bits) if scale is None else scale
-                self._requantized[key] = self._of_channels(float_node, held, bits, wanted)
-            else:
+            if isinstance(held, Quantized):
                 self._requantized[key] = self.rescale(held, self.threshold(float_node), bits, scale)
+            else:
+                wanted = scale_of(self.threshold(float_node), bits) if scale is None else scale
+                self._requantized[key] = self._uniform_of(float_node, held, bits, wanted)
         return self._requantized[key]
+
+    def _uniform_of(self, float_node: fx.Node, held: ChannelQuantized | ColumnQuantized, bits: int, scale: float
+                    ) -> Quantized:
+        if isinstance(held, ColumnQuantized):
+            return uniform_columns(self, held, bits, scale)
+        return self._of_channels(float_node, held, bits, scale)
 
     def _of_channels(self, float_node: fx.Node, held: ChannelQuantized, bits: int, scale: float) -> Quantized:
         """A tensor whose channels had scales of their own, in ``bits`` bits at one ``scale``."""
@@ -298,10 +292,6 @@ class QuantizationContext(IntegerWriter):
         scale = scale_of(max(self.threshold(n) for n in float_nodes), bits)
         requantized = [self.requantize(n, bits, scale) for n in float_nodes]
         for float_node, quantized in zip(float_nodes, requantized, strict=True):
-            mismatch = abs(quantized.scale / scale - 1)
             largest = min(self.threshold(float_node) * scale, quantized.value_range.magnitude)
-            if mismatch > LARGEST_MISMATCH and mismatch * largest > 1:
-                raise InvalidArgumentError("the requantization rule misses a scale that tensors share",
-                                           where=describe(float_node), why=f"wanted {scale}, saw {quantized.scale}",
-                                           remedy="let the rule meet the ratio within 2**-10")
+            check_shared_scale(quantized.scale, scale, largest, describe(float_node))
         return [quantized.node for quantized in requantized], scale

@@ -9,10 +9,11 @@ from torch import fx
 
 from mrt_torch.cvm import OPERATORS, Interval, analyse_node, call_of
 from mrt_torch.errors import PrecisionError
-from mrt_torch.graph.editor import GraphEditor, empty_graph_module
+from mrt_torch.graph.editor import GraphEditor, empty_graph_module, shape_of
 from mrt_torch.graph.facts import describe, facts_of, set_facts
 
 WIDEST_PARAMETER = 31
+TO_THE_END = 2 ** 31 - 1
 
 
 class IntegerWriter:
@@ -53,6 +54,14 @@ class IntegerWriter:
     def narrow(self, node: fx.Node, bits: int) -> fx.Node:
         """Clamp to ``bits`` bits, where the runtime believes the node to be wider."""
         return node if facts_of(node).precision <= bits else self.call("cvm_clip", node, precision=bits)
+
+    def slice_axis(self, node: fx.Node, axis: int, begin: int, end: int, step: int = 1) -> fx.Node:
+        """A part of one axis; other axes, the free batch among them, are taken whole."""
+        rank = len(shape_of(node))
+        ends = [TO_THE_END] * rank
+        ends[axis] = end
+        return self.call("strided_slice", node, begin=[begin if a == axis else 0 for a in range(rank)], end=ends,
+                         stride=[step if a == axis else 1 for a in range(rank)])
 
     def constant(self, name: str, values: torch.Tensor, shared: bool = True) -> fx.Node:
         """A parameter of the integer graph, with its exact range and precision; single numbers are shared if they may.

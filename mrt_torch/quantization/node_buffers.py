@@ -8,16 +8,19 @@ from torch import fx
 
 from mrt_torch.graph.editor import output_nodes
 from mrt_torch.quantization.buffers import Buffer, SBuffer, SLBuffer
-from mrt_torch.quantization.channels import ChannelQuantized
-from mrt_torch.quantization.context import Held
+from mrt_torch.quantization.held import AnyHeld, Quantized
 
 
-def buffer_of(held: Held) -> Buffer:
-    """``SBuffer`` of the scale, ``SLBuffer`` where each channel has its own. Zero points are folded already."""
-    return SLBuffer(*held.scales.tolist()) if isinstance(held, ChannelQuantized) else SBuffer(held.scale)
+def buffer_of(held: AnyHeld) -> Buffer:
+    """``SBuffer`` of the scale, ``SLBuffer`` where each channel, or each column of detections, has its own.
+
+    Zero points are folded already.
+    """
+    return SBuffer(held.scale) if isinstance(held, Quantized) else SLBuffer(*held.scales.tolist())
 
 
-def buffers_of(module: fx.GraphModule, values: Mapping[str, Held], output_scales: Sequence[float]) -> dict[str, Buffer]:
+def buffers_of(module: fx.GraphModule, values: Mapping[str, AnyHeld], output_scales: Sequence[float]
+               ) -> dict[str, Buffer]:
     """The buffer of every input and operator by fx node name; that of an output is what the graph returns.
 
     Args:

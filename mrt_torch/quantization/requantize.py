@@ -20,6 +20,7 @@ from mrt_torch.errors import InvalidArgumentError
 
 PRODUCT_BITS = 31           # widest input for which the CPU and FORMAL back ends shift alike
 LARGEST_SHIFT = 30          # widest shift on which they agree
+LARGEST_MISMATCH = 2.0 ** -10  # of the scales of tensors that are added
 SMALLEST_FRACTION_BITS = 12  # keeps the scales of two added tensors within 2**-11 of each other
 
 
@@ -83,6 +84,19 @@ def check_rescaling(rescaling: Rescaling, width: int) -> Rescaling:
         raise InvalidArgumentError("a requantization rule must return a Rescaling that fits 32 bits", why=why,
                                    remedy="see mrt_torch.quantization.requantize, or use its choose_rescaling")
     return rescaling
+
+
+def check_shared_scale(seen: float, wanted: float, largest: float, where: str) -> None:
+    """Raise where a rule missed the scale that tensors share by so much that it moves their ``largest`` integer.
+
+    Raises:
+        InvalidArgumentError: the scales are more than 2**-10 apart, and more than a unit at the largest integer.
+    """
+    mismatch = abs(seen / wanted - 1)
+    if mismatch > LARGEST_MISMATCH and mismatch * largest > 1:
+        raise InvalidArgumentError("the requantization rule misses a scale that tensors share", where=where,
+                                   why=f"wanted {wanted}, saw {seen}",
+                                   remedy="let the rule meet the ratio within 2**-10")
 
 
 def choose_rescaling(ratio: float, width: int, target_bits: int, guard_bits: int) -> Rescaling:

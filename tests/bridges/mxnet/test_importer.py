@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bridges.mxnet.importer import import_symbol
+from bridges.mxnet.importer import import_supported, import_symbol
 from bridges.mxnet.params_file import read_params
 from bridges.mxnet.symbol import Symbol, SymbolNode
 from bridges.mxnet.symbol_file import parse_symbol, read_symbol
@@ -235,3 +235,27 @@ def weighted():
     """data + w"""
     return Symbol((SymbolNode("null", "data"), SymbolNode("null", "w"),
                    SymbolNode("elemwise_add", "sum", {}, ((0, 0), (1, 0)))), ((2, 0),))
+
+
+def test_what_can_be_imported_of_a_symbol():
+    """A chain on which one node is unknown, beside a branch. Oracle: the graph of the part below, exactly."""
+    data, weight = SymbolNode("null", "data"), SymbolNode("null", "w")
+    low = SymbolNode("FullyConnected", "low", {"num_hidden": "2", "no_bias": "True"}, ((0, 0), (1, 0)))
+    unknown = SymbolNode("mystery", "m", {}, ((2, 0),))
+    total = SymbolNode("broadcast_add", "total", {}, ((3, 0), (0, 0)))
+    head = SymbolNode("relu", "head", {}, ((2, 0),))
+    symbol = Symbol((data, weight, low, unknown, total, head), ((4, 0), (5, 0)))
+    params = {"w": np.eye(2, dtype=np.float32)}
+    part = import_supported(symbol, params, (3, 2))
+    assert (part.entries, dict(part.refused)) == (((0, 0), (2, 0), (5, 0)), {3: "it has no converter"})
+    expected = import_symbol(Symbol(symbol.nodes, part.entries), params, (3, 2))
+    x = torch.randn(3, 2, generator=torch.Generator().manual_seed(0))
+    assert all(torch.equal(*pair) for pair in zip(part.module(x), expected(x), strict=True))
+
+
+def test_batch_axes_of_inputs():
+    """Oracle: the axis given."""
+    symbol = Symbol((SymbolNode("null", "data"), SymbolNode("relu", "r", {}, ((0, 0),))), ((1, 0),))
+    for axes, expected in ((None, 0), ({"data": 1}, 1), ({"other": 1}, 0)):
+        module = import_symbol(symbol, {}, (2, 3), batch_axes=axes)
+        assert facts_of(next(iter(module.graph.nodes))).batch_axis == expected

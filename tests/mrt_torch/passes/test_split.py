@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 import pytest
 import torch
 
@@ -9,7 +11,7 @@ from mrt_torch.errors import InvalidArgumentError
 from mrt_torch.graph.editor import input_nodes, output_nodes
 from mrt_torch.graph.facts import source_name
 from mrt_torch.graph.stage import Stage, check_stage
-from mrt_torch.ops.likeness import SLICE_LIKE
+from mrt_torch.ops.likeness import BROADCAST_LIKE, SLICE_LIKE
 from mrt_torch.passes import merge, prepare, quantize, split
 from mrt_torch.passes.split import find_node
 from mrt_torch.quantization import QuantizationSettings
@@ -130,3 +132,30 @@ def test_a_shape_that_is_asked_for_does_not_tie_top_to_the_input():
     whole = graph(build, X.shape, dtype=torch.float32)
     base, top = split(whole, ["key"], Stage.SOURCE)
     assert torch.equal(top(*base(X))[0], whole(X)[0])
+
+
+def test_zeros_of_the_batch_do_not_tie_top_to_the_input():
+    """As a recurrent layer starts from: they take the batch of a key. Oracle: the whole graph, at another batch too."""
+    def build(e, x):
+        zeros = e.call(BROADCAST_LIKE, e.constant("zero", torch.ones(1, 1, 4)), x, [0], [0], name="zeros")
+        key = e.call(aten.permute.default, e.call(aten.mean.dim, x, [2], False), [1, 0, 2], name="key")
+        return e.call(aten.add.Tensor, e.call(aten.tanh.default, key), e.call(aten.permute.default, zeros, [1, 0, 2]))
+    whole = graph(build, X.shape, dtype=torch.float32)
+    base, top = split(whole, ["key"], Stage.SOURCE)
+    assert [n.name for n in input_nodes(top.graph)] == ["key"]
+    for x in (X, torch.cat([X, X, X])):
+        assert torch.equal(top(*base(x))[0], whole(x)[0])
+
+
+def test_unread_random_operators_are_left_to_the_top():
+    """fx takes a recurrent layer for random, as it may hold dropout, and would keep it in the base."""
+    def build(e, x):
+        rows = e.call(aten.mean.dim, x, [2], False, name="rows")
+        weights = [e.constant(f"w{position}", draw(*shape, dtype=torch.float32))
+                   for position, shape in enumerate([(12, 4), (12, 4), (12,), (12,)])]
+        state = e.constant("state", torch.zeros(1, 2, 4))
+        layer = e.call(aten.gru.input, rows, state, weights, True, 1, 0.0, False, False, True, name="layer")
+        return e.call(operator.getitem, layer, 0)
+    base, top = split(graph(build, X.shape, dtype=torch.float32), ["rows"], Stage.SOURCE)
+    assert (operators(base), len(list(base.buffers()))) == (["mean"], 0)
+    assert len(list(top.buffers())) == 5
