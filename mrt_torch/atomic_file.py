@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import secrets
 import shutil
@@ -59,13 +60,24 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     if Path.cwd().is_relative_to(path.resolve()):
         raise InvalidArgumentError("the current folder, or a folder above it, cannot be replaced",
                                    where=str(path), remedy="give the name of a new folder")
-    temporary = _temporary_sibling(path)
+    with temporary_directory(path) as temporary:
+        yield temporary
+        _move_into_place(temporary, path)
+
+
+@contextlib.contextmanager
+def temporary_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a new folder in the folder of `path`, for what is on its way there; it is removed at the end.
+
+    Raises:
+        InvalidArgumentError: the parent folder does not exist.
+    """
+    temporary = _temporary_sibling(Path(path))
     temporary.mkdir()
     try:
         yield temporary
-        _move_into_place(temporary, path)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)  # after the rename there is nothing left at this name
+        shutil.rmtree(temporary, ignore_errors=True)  # after a rename there is nothing left at this name
 
 
 def _move_into_place(temporary: Path, path: Path) -> None:
@@ -88,4 +100,18 @@ def _temporary_sibling(path: Path) -> Path:
     if not path.parent.is_dir():
         raise InvalidArgumentError("the parent folder does not exist", where=str(path),
                                    remedy="create the folder, or correct the path")
-    return path.parent / f".tmp-{secrets.token_hex(8)}"
+    return path.parent / f"{_temporary_prefix(path)}{secrets.token_hex(8)}"
+
+
+def _temporary_prefix(path: Path) -> str:
+    return f".tmp-{path.name}-"
+
+
+def remove_leftovers(path: str | os.PathLike[str]) -> None:
+    """Remove what a process that was killed while it wrote `path` left beside it; nobody else may be writing it."""
+    path = Path(path)
+    for leftover in path.parent.glob(f"{glob.escape(_temporary_prefix(path))}*"):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)

@@ -13,11 +13,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: instead of those of the process.
     """
     try:
-        from mrt_torch.commands import run
+        from mrt_torch.commands import run_commands
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in ("click", "rich"):
             raise
         sys.exit(f"mrt-torch: {package}, which the command line needs, is not installed\n"
                  '  what to do: pip install "mrt-torch[cli]"')
-    sys.exit(run(arguments))
+    sys.exit(run_commands(arguments))

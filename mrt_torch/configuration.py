@@ -27,6 +27,8 @@ GRANULARITIES: Mapping[str, Mapping[str, type]] = {
     GROUP_WISE: {"is_weight": bool, "num_groups": int},
 }
 ATTRIBUTES = ("gn_info", "quant_type", "opt_info")
+#: Quantizers that MRT's configuration files call otherwise.
+OTHER_NAMES: Mapping[str, str] = {"GroupConvQuant": "GroupConv"}
 #: What a node without a configuration has. (MRT GEN)
 DEFAULTS: Mapping[str, Any] = {"gn_info": {"gn_type": LAYER_WISE}, "quant_type": "UniformSymmetric",
                                "opt_info": ("HistoricalValue", "lambd", None)}
@@ -138,6 +140,7 @@ def read_quantizer(value: Any, where: str) -> str:
     Raises:
         InvalidArgumentError: no quantizer of that name.
     """
+    value = OTHER_NAMES.get(value, value) if isinstance(value, str) else value
     if not isinstance(value, str) or value not in QUANTIZERS:
         raise InvalidArgumentError("unsupported quantizer type", where=where, why=f"saw {value!r:.200}",
                                    remedy=f"choose one of {', '.join(QUANTIZERS)}")

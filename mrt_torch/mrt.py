@@ -265,9 +265,13 @@ class MRT(Options):
         ``.mrt.ext`` holds, a line each: output names, features, operand features, settings, output scales, buffers,
         digest of the sample; ``.mrt.sample.safetensors`` the sample of the data.
         """
+        save_state(stem_of(model_name, datadir), self.state())
+
+    def state(self) -> SavedState:
+        """What ``save`` writes."""
         quantized = self.current_model if self.current_model.is_quantized else None
-        save_state(stem_of(model_name, datadir), SavedState(self.model, quantized, self.settings, self.features,
-                                                            self.operand_features, self._sample, self.buffers))
+        return SavedState(self.model, quantized, self.settings, self.features, self.operand_features, self._sample,
+                          self.buffers)
 
     @classmethod
     def load(cls, model_name: str, datadir: str | os.PathLike[str] = "./data") -> MRT:
@@ -276,14 +280,21 @@ class MRT(Options):
         Raises:
             InvalidFileError: a file is missing or corrupt.
         """
-        stem = stem_of(model_name, datadir)
-        state = load_state(stem)
+        return cls.of_state(load_state(stem_of(model_name, datadir)), stem_of(model_name, datadir))
+
+    @classmethod
+    def of_state(cls, state: SavedState, source: str = "the state") -> MRT:
+        """The MRT that ``state`` was taken from; errors name ``source``, such as the beginning of its files' names.
+
+        Raises:
+            InvalidFileError: features are of other nodes than the model's.
+        """
         try:
             mrt = cls(state.model)
             for name in {*state.features, *(name for name, _ in state.operand_features)}:
                 mrt._key(name)
         except InvalidArgumentError as error:
-            raise not_of_one_save(stem, error) from error
+            raise not_of_one_save(source, error) from error
         mrt.settings, mrt.buffers, mrt._sample = state.settings, dict(state.buffers), state.sample
         mrt.features, mrt.operand_features = dict(state.features), dict(state.operand_features)
         mrt.current_model = state.quantized or mrt.model

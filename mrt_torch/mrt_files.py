@@ -15,7 +15,8 @@ from mrt_torch.errors import InvalidArgumentError, InvalidFileError
 from mrt_torch.extension_file import load_ext, save_ext
 from mrt_torch.graph.editor import input_nodes
 from mrt_torch.input_data import check_shape
-from mrt_torch.model import Model
+from mrt_torch.model import SAFETENSORS, Model
+from mrt_torch.model_file import write_model
 from mrt_torch.quantization.buffers import Buffer, get_buffer
 from mrt_torch.quantization.calibrated_file import (
     features_from_json,
@@ -53,16 +54,16 @@ def stem_of(model_name: str, datadir: str | os.PathLike[str]) -> str:
     return str(Path(datadir) / f"{model_name}.mrt")
 
 
-def save_state(stem: str, state: SavedState) -> None:
-    """Write ``<stem>.json`` and ``.safetensors``, the same of the quantized model, ``.ext`` and the sample.
+def save_state(stem: str, state: SavedState, tensors: str = SAFETENSORS) -> None:
+    """Write ``<stem>.json`` and its ``tensors``, the same of the quantized model, ``.ext`` and the sample.
 
     ``.ext`` holds, a line each: output names, features, operand features, settings, output scales, buffers, digest
     of the sample.
     """
     Path(stem).parent.mkdir(parents=True, exist_ok=True)
-    state.model.save(stem + ".json", stem + ".safetensors")
+    write_model(state.model, stem + ".json", stem + tensors)
     if state.quantized:
-        state.quantized.save(stem + ".quantized.json", stem + ".quantized.safetensors")
+        write_model(state.quantized, stem + ".quantized.json", stem + ".quantized" + tensors)
     save_sample(stem + SAMPLE, state.sample)
     scales = list(state.quantized.record.output_scales) if state.quantized else None
     save_ext(stem + ".ext", state.model.output_names(), *features_to_json(state.features, state.operand_features),
@@ -70,7 +71,7 @@ def save_state(stem: str, state: SavedState) -> None:
              sample_digest(state.sample))
 
 
-def load_state(stem: str) -> SavedState:
+def load_state(stem: str, tensors: str = SAFETENSORS) -> SavedState:
     """What ``save_state`` wrote.
 
     Raises:
@@ -82,7 +83,7 @@ def load_state(stem: str) -> SavedState:
                                why=f"it has {len(lines)} lines, expected {LINES}",
                                remedy="load a name that MRT.save wrote")
     _, features, operand_features, settings, scales, buffers, digest = lines
-    model = Model.load(stem + ".json", stem + ".safetensors")
+    model = Model.load(stem + ".json", stem + tensors)
     try:
         named, operands = features_from_json(features, operand_features)
         state = SavedState(model, None, QuantizationSettings.from_json(settings), named, operands,
@@ -92,7 +93,7 @@ def load_state(stem: str) -> SavedState:
         raise not_of_one_save(stem, error) from error
     if scales is None:
         return state
-    quantized = Model.load(stem + ".quantized.json", stem + ".quantized.safetensors")
+    quantized = Model.load(stem + ".quantized.json", stem + ".quantized" + tensors)
     return SavedState(**{**vars(state), "quantized": quantized})
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mrt_torch import Model
+from mrt_torch.data import DS_REG
 from mrt_torch.ops import TRANSFORMERS
 
 README = Path(__file__).resolve().parents[1] / "README.md"
@@ -32,8 +33,27 @@ class Sinc(torch.nn.Module):
         return torch.sinc(x)
 
 
+def test_a_data_set_of_ones_own():
+    """Every other picture is bright: both classes are told apart."""
+    namespace = {}
+    try:
+        exec(compile(EXAMPLES[1], str(README), "exec"), namespace)  # noqa: S102  our own text
+    finally:
+        DS_REG.pop("squares", None)
+    assert namespace["report"]["brightness"].values["top1"] == 1.0 and namespace["report"].examples == 64
+
+
+def test_halves_are_merged():
+    """Oracle: the labels; both merged networks tell the digits apart as the whole one does."""
+    namespace = {}
+    exec(compile(EXAMPLES[2], str(README), "exec"), namespace)  # noqa: S102  our own text
+    digits = namespace["digits"]
+    for merged in (namespace["whole"], namespace["partly"]):
+        assert digits.accuracy(merged(digits.test_images)) > 0.97
+
+
 def test_an_operator_of_ones_own():
-    exec(compile(EXAMPLES[1], str(README), "exec"), {})  # noqa: S102  our own text
+    exec(compile(EXAMPLES[3], str(README), "exec"), {})  # noqa: S102  our own text
     try:
         inputs = torch.linspace(-4, 4, 64).reshape(8, 8)
         model = Model.from_torch(Sinc(), inputs)
@@ -50,4 +70,4 @@ def test_an_operator_of_ones_own():
 
 
 def test_every_example_is_run():
-    assert len(EXAMPLES) == 2
+    assert len(EXAMPLES) == 4

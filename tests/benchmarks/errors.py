@@ -9,8 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mrt_torch.commands import PROGRAM
-from mrt_torch.commands import run as run_command
+from mrt_torch.commands import PROGRAM, run_commands
 from mrt_torch.errors import MRTError
 from tests.hostile.error_cases import CASES, ErrorCase
 
@@ -24,7 +23,7 @@ def printed(case: ErrorCase, folder: Path) -> str:
         stream = io.StringIO()
         arguments = case.command(source)
         with contextlib.redirect_stderr(stream), contextlib.redirect_stdout(stream):
-            run_command(arguments)
+            run_commands(arguments)
         shown = " ".join(Path(argument).name if str(folder) in argument else argument for argument in arguments)
         return f"$ {PROGRAM} {shown}\n{stream.getvalue()}".replace(f"{source}/", "")
     try:

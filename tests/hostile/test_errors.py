@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("click", reason="the cli extra is not installed")
 pytest.importorskip("rich", reason="the cli extra is not installed")
 
-from mrt_torch.commands import run
+from mrt_torch.commands import run_commands
 from mrt_torch.errors import MRTError
 from mrt_torch.inspection import inspect_model, parse_shapes
 from tests.hostile.error_cases import CASES, ErrorCase
@@ -46,7 +46,7 @@ def test_the_command_prints_it(tmp_path, capsys, case):
     """The message on standard error, status 1, nothing on standard output, and no new file."""
     arguments = case.command(tmp_path)
     before = sorted(tmp_path.rglob("*"))
-    assert run(arguments) == 1
+    assert run_commands(arguments) == 1
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.startswith("mrt-torch: ") and "Traceback" not in printed.err

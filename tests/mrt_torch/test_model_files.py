@@ -11,11 +11,11 @@ import torch
 
 from mrt_torch import Model, load_ext, load_real_data, save_ext
 from mrt_torch.cvm import Interval
+from mrt_torch.deployment import reduce_graph
 from mrt_torch.errors import InvalidArgumentError, InvalidFileError, MRTError
 from mrt_torch.graph.editor import GraphEditor, empty_graph_module
 from mrt_torch.graph.facts import set_facts
 from mrt_torch.graph.stage import Stage
-from mrt_torch.model import reduce_graph
 from mrt_torch.record import QuantizationRecord
 from tests.mrt_torch.small_models import IMAGE, calibrated, convolutional, images, prepared
 

@@ -9,16 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-pytest.importorskip("click", reason="the cli extra is not installed")
-pytest.importorskip("rich", reason="the cli extra is not installed")
-
 from mrt_torch import MRT, Model
-from mrt_torch.calibrate_command import Examples
+from mrt_torch.commands.calibration_data import Examples
+from mrt_torch.data import dataset_called
 from mrt_torch.demo import load_digits
 from mrt_torch.graph.editor import GraphEditor, empty_graph_module
 from mrt_torch.graph.stage import Stage
+from tests.mrt_torch.commands.calling import call, call_json, misused, refused
 from tests.mrt_torch.processes import run_python
-from tests.mrt_torch.test_cli import call
 
 SYMBOL = load_digits().symbol_file
 IMAGES = load_digits().calibration_images[:20].numpy()
@@ -46,6 +44,15 @@ def expected(tmp_path_factory) -> dict[str, bytes]:
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def two_inputs(folder: Path) -> None:
+    """A model ``m`` of two inputs."""
+    editor = GraphEditor(empty_graph_module())
+    left, right = editor.input("left", (1, 3)), editor.input("right", (1, 3))
+    editor.output([editor.call(torch.ops.aten.mul.Tensor, left, right, name="product")])
+    editor.module.recompile()
+    Model(editor.module, Stage.SOURCE).save(folder / "m.json", folder / "m.safetensors")
 
 
 @pytest.fixture
@@ -106,11 +113,7 @@ def test_npz_files(capsys, tmp_path, arguments, expected, arrays, one_thread):
 
 def test_several_inputs_come_from_a_npz_file(capsys, tmp_path):
     """Oracle: MRT with mappings of arrays."""
-    editor = GraphEditor(empty_graph_module())
-    left, right = editor.input("left", (1, 3)), editor.input("right", (1, 3))
-    editor.output([editor.call(torch.ops.aten.mul.Tensor, left, right, name="product")])
-    editor.module.recompile()
-    Model(editor.module, Stage.SOURCE).save(tmp_path / "m.json", tmp_path / "m.safetensors")
+    two_inputs(tmp_path)
     arrays = {name: np.random.default_rng(seed).normal(size=(5, 3)).astype(np.float32)
               for seed, name in enumerate(("left", "right"))}
     np.savez(tmp_path / "data.npz", **arrays)
@@ -150,9 +153,74 @@ def test_files_that_are_no_arrays(capsys, arguments, content):
     assert status == 1 and "cannot be read" in errors and str(arguments[3]) in errors
 
 
-@pytest.mark.parametrize("change", [["--batch", "0"], ["--data", "none.npy"], ["--device"]], ids=repr)
+@pytest.mark.parametrize("change", [["--batch", "0"], ["--batches", "0"], ["--data", "none.npy"], ["--device"],
+                                    ["--lambd", "much"], ["--dataset", "digits"]], ids=repr)
 def test_wrong_usage(capsys, arguments, change):
-    assert call(capsys, *arguments, *change)[0] == 2
+    misused(capsys, *arguments, *change)
+
+
+def test_examples_are_needed(capsys, tmp_path):
+    assert "either --data or --dataset" in misused(capsys, "calibrate", SYMBOL, "--output", tmp_path / "net")
+
+
+def test_a_data_set(capsys, tmp_path, one_thread):
+    """Oracle: MRT on the first batches of the data set."""
+    summary = call_json(capsys, "calibrate", SYMBOL, "--dataset", "digits", "--batch", 8, "--batches", 3, "--output",
+                        tmp_path / "net", "--cache", tmp_path / "cache")
+    assert (summary["examples"], summary["batches"]) == (24, 3)
+    dataset = dataset_called("digits")((8, 1, 8, 8))
+    model = Model.load(SYMBOL)
+    model.prepare()
+    mrt = MRT(model)
+    mrt.set_data([dataset.batch(index)[0] for index in range(3)])
+    mrt.calibrate()
+    assert MRT.load("net", tmp_path).features == mrt.features
+
+
+def test_as_many_batches_of_a_data_set_as_there_are(capsys, tmp_path):
+    """Oracle: the number of its images; by default 64 of them in batches of 16."""
+    arguments = ("calibrate", SYMBOL, "--dataset", "digits", "--output", tmp_path / "net")
+    summary = call_json(capsys, *arguments, "--batch", 100, "--batches", 1000)
+    assert (summary["examples"], summary["batches"]) == (449, 5)
+    assert call_json(capsys, *arguments)["examples"] == 64
+
+
+def test_some_batches_of_a_file(capsys, arguments):
+    """Oracle: counted by hand; the file has 20 images."""
+    assert call_json(capsys, *arguments, "--batches", 2)["examples"] == 16
+    assert call_json(capsys, *arguments, "--batches", 9)["examples"] == 20
+
+
+def test_a_data_set_that_is_not_there(capsys, tmp_path):
+    """Oracle: the library's messages."""
+    output = ("--output", tmp_path / "net")
+    assert "abacus" in refused(capsys, "calibrate", SYMBOL, "--dataset", "abacus", *output)
+    assert "nowhere" in refused(capsys, "calibrate", SYMBOL, "--dataset", "npz", "--dataset-dir", "nowhere", *output)
+
+
+def test_a_data_set_has_one_input(capsys, tmp_path):
+    """Oracle: the message names the inputs of the model."""
+    two_inputs(tmp_path)
+    errors = refused(capsys, "calibrate", tmp_path / "m.json", "--dataset", "digits", "--output", tmp_path / "m")
+    assert "['left', 'right']" in errors and "--data" in errors
+
+
+def test_a_prepared_model_is_taken_as_it_is(capsys, tmp_path, files, arguments, expected, one_thread):
+    arguments[1] = files.prepared
+    del arguments[4:6]  # no shape
+    assert call(capsys, *arguments)[0] == 0
+    assert contents(tmp_path / "out") == expected
+
+
+def test_lambd_reaches_mrt(capsys, tmp_path, arguments):
+    """Oracle: MRT with the same data."""
+    call_json(capsys, *arguments, "--lambd", 2)
+    model = Model.load(SYMBOL)
+    model.prepare((1, 1, 8, 8))
+    mrt = MRT(model)
+    mrt.set_data([IMAGES[:8], IMAGES[8:16], IMAGES[16:]])
+    mrt.calibrate(lambd=2)
+    assert MRT.load("net", tmp_path / "out").th_dict == mrt.th_dict
 
 
 def test_an_unknown_device_and_a_missing_shape(capsys, arguments):
