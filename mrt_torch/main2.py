@@ -6,6 +6,7 @@ The helpers keep MRT's names and arguments; ``config`` is a ``configparser.Confi
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -138,6 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
     except SystemExit as stop:  # argparse has told why; 0 after --help
         return int(stop.code or 0)
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")  # `Verbosity` lets more through
     from mrt_torch.pipeline.run import run_configuration_file  # whose stages import this module
     try:
         summary = run_configuration_file(given.config, overrides=overrides)

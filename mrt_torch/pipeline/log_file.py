@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 LIBRARY = logging.getLogger("mrt_torch")
@@ -19,10 +19,11 @@ class _Forward(logging.Handler):
 
 
 @contextlib.contextmanager
-def logging_to(path: Path, verbosity: int) -> Iterator[None]:
+def logging_to(path: Path, verbosity: int) -> Iterator[Callable[[str], None]]:
     """Append what the library logs meanwhile to a file, from INFO on, or from ``verbosity`` where that is lower.
 
-    Other handlers get what they would get without the file, or what ``verbosity`` asks for, if it is not 0.
+    Other handlers get what they would get without the file, or what ``verbosity`` asks for, if it is not 0. Gives a
+    function that writes a text to the file alone.
     """
     wanted = verbosity or LIBRARY.getEffectiveLevel()
     file, forward = logging.FileHandler(path, encoding="utf-8"), _Forward(wanted)
@@ -33,7 +34,7 @@ def logging_to(path: Path, verbosity: int) -> Iterator[None]:
     LIBRARY.addHandler(file)
     LIBRARY.addHandler(forward)
     try:
-        yield
+        yield lambda text: file.emit(LIBRARY.makeRecord(__name__, logging.INFO, "", 0, text, (), None))
     finally:
         LIBRARY.removeHandler(forward)
         LIBRARY.removeHandler(file)

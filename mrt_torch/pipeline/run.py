@@ -52,7 +52,7 @@ def run(configuration: RunConfiguration, progress: bool | None = None) -> RunSum
     configuration.model_dir.mkdir(parents=True, exist_ok=True)
     log = configuration.log_file or Path(f"{configuration.prefix}.log")
     results, outcomes = Results(), []
-    with logging_to(log, configuration.verbosity), \
+    with logging_to(log, configuration.verbosity) as write_to_log, \
             tqdm(total=len(STAGES), unit="stage", disable=None if progress is None else not progress) as bar:
         for stage in (stage(configuration, results) for stage in STAGES):
             bar.set_description(stage.name)
@@ -63,7 +63,7 @@ def run(configuration: RunConfiguration, progress: bool | None = None) -> RunSum
             bar.update()
         summary = RunSummary(configuration.model_name, tuple(outcomes), ModelSize.of_model(results.final),
                              results.evaluation, tuple(dict.fromkeys([*results.files, log])))
-        logger.info("%s", summary)
+        write_to_log(str(summary))
     return summary
 
 

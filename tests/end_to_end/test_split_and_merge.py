@@ -6,8 +6,6 @@ This gluoncv decodes SSD's boxes by one operator: its node ``box_decode0`` stand
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,50 +17,12 @@ import torch
 from bridges.mxnet.execute import run_symbol
 from mrt_torch import MRT, Model, load_real_data
 from mrt_torch.merger import ModelMerger
-from tests.benchmarks import gluoncv_export
 from tests.benchmarks.gluoncv_export import pictures
 from tests.bridges.mxnet.oracle import run_mxnet
+from tests.end_to_end.detectors import CALIBRATION, CASES, Case, overlap
 from tests.end_to_end.following import Followed, check_deployed, check_runtime
 
-SSD_BOXES = "ssd0_normalizedboxcenterdecoder0_box_decode0"
-SSD_CLASS = "ssd0_multiperclassdecoder0_"
-YOLO = "yolov30_yolooutputv3"
-CALIBRATION, SHOWN = 3, 1
-MOST_DETECTIONS = 100
-
-
-@dataclass(frozen=True)
-class Case:
-    """A detector, the section SPLIT_MODEL of its configuration, and what MERGE_MODEL declares of scales."""
-
-    network: str
-    size: int
-    keys: tuple[str, ...]
-    output_precision: int | None
-    attribute_deps: dict[str, dict[str, str]]
-    oscale_maps: dict[str, str]
-
-
-def ssd(keys: tuple[str, ...], ids: str, output_precision: int | None) -> Case:
-    scores = keys[-2]
-    return Case("ssd_512_mobilenet1.0_voc", 128, keys, output_precision,
-                {"_greater_scalar": {"scalar": scores}, "_contrib_box_nms": {"valid_thresh": scores}},
-                {"ssd0_slice_axis41": ids, "ssd0_slice_axis42": scores, "ssd0_slice_axis43": SSD_BOXES})
-
-
-def yolo(output_precision: int | None) -> Case:
-    keys = tuple(f"{YOLO}{scale}_{node}0" for node in ("expand_dims", "tile") for scale in range(3))
-    return Case("yolo3_mobilenet1.0_voc", 64, keys, output_precision, {"_contrib_box_nms": {"valid_thresh": keys[0]}},
-                {"yolov30_slice_axis1": "None", "yolov30_slice_axis2": keys[0], "yolov30_slice_axis3": keys[3]})
-
-
-CASES = {
-    "ssd, 30 bits": ssd(("ssd0_softmax0", SSD_BOXES), "None", 30),
-    "ssd, three keys": ssd((f"{SSD_CLASS}zeros_like0", f"{SSD_CLASS}slice_axis0", SSD_BOXES),
-                           f"{SSD_CLASS}zeros_like0", None),
-    "yolo, 30 bits": yolo(30),
-    "yolo": yolo(None),
-}
+SHOWN = 1
 
 
 @dataclass(frozen=True)
@@ -78,33 +38,14 @@ class Halves:
 
 
 @pytest.fixture(scope="module")
-def export(mxnet, tmp_path_factory):
-    """Files of a network for pictures of a size; made once."""
-    made: dict[tuple[str, int], Path] = {}
-
-    def files(network: str, size: int) -> tuple[str, str]:
-        if (network, size) not in made:
-            stem = tmp_path_factory.mktemp(network) / "net"
-            done = subprocess.run([sys.executable, gluoncv_export.__file__, "gluoncv", network, str(size), stem],
-                                  capture_output=True, text=True)
-            if done.returncode == gluoncv_export.MISSING:
-                pytest.skip(f"needs gluoncv, whose networks are split here: {done.stderr.strip().splitlines()[-1]}")
-            assert done.returncode == 0, done.stderr
-            made[network, size] = stem
-        stem = made[network, size]
-        return f"{stem}-symbol.json", f"{stem}-0000.params"
-    return files
-
-
-@pytest.fixture(scope="module")
-def halves(export):
+def halves(gluoncv_files):
     """The halves of a case by its name; made once."""
-    return partial(_halves_of, {}, export)
+    return partial(_halves_of, {}, gluoncv_files)
 
 
-def _halves_of(made: dict[str, Halves], export, name: str) -> Halves:
+def _halves_of(made: dict[str, Halves], gluoncv_files, name: str) -> Halves:
     if name not in made:
-        made[name] = make_halves(CASES[name], *export(CASES[name].network, CASES[name].size))
+        made[name] = make_halves(CASES[name], *gluoncv_files(CASES[name].network, CASES[name].size))
     return made[name]
 
 
@@ -128,15 +69,6 @@ def followed(halves: Halves, folder: Path) -> Followed:
     integers = load_real_data(halves.data, "data", halves.mrt.get_inputs_ext())
     deployed = halves.integers.to_cvm("model", folder, input_shape=tuple(halves.data.shape))
     return Followed(halves.integers, halves.mrt, halves.integers, halves.data, integers, deployed)
-
-
-def overlap(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """Intersection over union of corner boxes (n, 4) and (m, 4): (n, m)."""
-    low = torch.maximum(first[:, None, :2], second[None, :, :2])
-    high = torch.minimum(first[:, None, 2:], second[None, :, 2:])
-    shared = (high - low).clamp(min=0).prod(-1)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(-1) for boxes in (first, second)]
-    return shared / (areas[0][:, None] + areas[1][None] - shared)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -18,7 +18,7 @@ from mrt_torch.demo import load_digits
 from mrt_torch.errors import InvalidArgumentError, InvalidFileError
 from mrt_torch.graph.stage import Stage
 from mrt_torch.pipeline.checkpoint import Checkpoint
-from mrt_torch.pipeline.run import run
+from mrt_torch.pipeline.run import run, run_configuration_file
 from mrt_torch.pipeline.run_configuration import QuantizationSection, StartPoint
 from tests.mrt_torch.pipeline import killed_runs
 from tests.mrt_torch.pipeline.runs import KEY, digits_run, written
@@ -146,6 +146,41 @@ def test_settings_reach_the_quantization(tmp_path):
     assert quantized.record.inputs["data"]["target_bit"] == 7
 
 
+def test_configured_nodes(tmp_path):
+    """Oracle: MRT.set_cfg_dict with what the text stands for."""
+    text = tmp_path / "digits.ini"
+    text.write_text(f"""[DEFAULT]
+Model_dir={tmp_path}
+Model_name=digits
+Symbol_file={load_digits().symbol_file}
+Params_file={load_digits().params_file}
+Input_shape=(-1, 1, 8, 8)
+[CALIBRATION]
+Dataset=digits
+Batch=32
+Cfg_groups=
+  ["relu0". "relu1"]: quant_type: UniformAffine,
+  ["dense_weight"]: gn_info: {{"gn_type"; "layer-wise"}}
+Dump=True
+[QUANTIZATION]
+Dump=True
+""", encoding="utf-8")
+    run_configuration_file(text)
+    digits = load_digits()
+    model = Model.load(digits.symbol_file, digits.params_file)
+    model.prepare((-1, 1, 8, 8))
+    mrt = model.get_mrt()
+    mrt.set_cfg_dict({("relu0", "relu1"): {"quant_type": "UniformAffine"},
+                      "dense_weight": {"gn_info": {"gn_type": "layer-wise"}}})
+    mrt.set_data(dataset_called("digits")((32, 1, 8, 8)).batch(0)[0])
+    mrt.calibrate()
+    quantized = Model.load(tmp_path / "digits.mrt.quantize.json", tmp_path / "digits.mrt.quantize.params")
+    expected = mrt.quantize()
+    assert quantized.record == expected.record
+    assert torch.equal(quantized(digits.test_images), expected(digits.test_images))
+    assert set(_state(tmp_path)[0].settings.configuration) == {"relu0", "relu1", "dense_weight"}
+
+
 def _state(folder: Path):
     from mrt_torch.mrt_files import load_state
     stem = Checkpoint("CALIBRATION", folder / "digits", "mrt.calibrate").stem
@@ -194,11 +229,13 @@ def test_more_batches_calibrate_more(tmp_path):
 
 def test_the_log_file(tmp_path, caplog):
     """It says what each stage did; other handlers see what they would without it."""
-    run(digits_run(tmp_path, evaluation=None))
+    summary = run(digits_run(tmp_path, evaluation=None))
     text = (tmp_path / "digits.log").read_text(encoding="utf-8")
-    assert "`QUANTIZATION` stage finished" in text and "INFO" in text
+    assert "`QUANTIZATION` stage finished" in text and "INFO" in text and str(summary) in text
     assert not [record for record in caplog.records if record.levelno < logging.WARNING]
     assert logging.getLogger("mrt_torch").propagate
+    loud = replace(digits_run(tmp_path, evaluation=None), verbosity=logging.INFO)
+    assert str(run(loud)) not in caplog.text and "`QUANTIZATION` stage finished" in caplog.text
 
 
 def test_the_float_model_is_found_by_name(tmp_path):
