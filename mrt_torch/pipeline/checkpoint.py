@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mrt_torch.atomic_file import remove_leftovers, temporary_directory
-from mrt_torch.errors import InvalidFileError
+from mrt_torch.errors import InvalidFileError, UnsupportedOperatorError
 from mrt_torch.extension_file import save_ext
 from mrt_torch.model import Model
 from mrt_torch.model_file import write_model
@@ -76,9 +76,16 @@ class Checkpoint:
             self.file(extension).unlink(missing_ok=True)
 
     def write_model(self, model: Model, *extension: Any) -> list[Path]:
-        """Write a model in the library's own form, and where lines are given the ``ext`` file."""
+        """Write a model, and where lines are given the ``ext`` file.
+
+        In the library's own form; a model whose operators it does not all know keeps the form of its framework.
+        """
         def write(stem: str) -> None:
-            write_model(model, f"{stem}.{GRAPH}", f"{stem}.{PARAMETERS}")
+            files = f"{stem}.{GRAPH}", f"{stem}.{PARAMETERS}"
+            try:
+                write_model(model, *files)
+            except UnsupportedOperatorError:
+                model.save(*files)
             if extension:
                 save_ext(f"{stem}.{EXTENSION}", *extension)
         return self.write(write)

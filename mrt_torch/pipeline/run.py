@@ -57,7 +57,11 @@ def run(configuration: RunConfiguration, progress: bool | None = None) -> RunSum
         for stage in (stage(configuration, results) for stage in STAGES):
             bar.set_description(stage.name)
             started = time.perf_counter()
-            outcome = _take(stage, configuration.start, progress)
+            try:
+                outcome = _take(stage, configuration.start, progress)
+            except Exception as error:
+                write_to_log(f"`{stage.name}` stage failed: {error}")
+                raise
             outcomes.append(StageResult(stage.name, outcome, time.perf_counter() - started))
             logger.info("`%s` stage %s", stage.name, outcome)
             bar.update()

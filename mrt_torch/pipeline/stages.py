@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from pathlib import Path
 
 from mrt_torch.atomic_file import remove_leftovers
 from mrt_torch.errors import UnsupportedOperatorError
@@ -10,7 +12,7 @@ from mrt_torch.evaluation import evaluate
 from mrt_torch.extension_file import save_ext
 from mrt_torch.model import Model
 from mrt_torch.mrt import MRT
-from mrt_torch.pipeline.checkpoint import EXTENSION
+from mrt_torch.pipeline.checkpoint import EXTENSION, GRAPH
 from mrt_torch.pipeline.float_model import load_float_model
 from mrt_torch.pipeline.input_shape import set_batch
 from mrt_torch.pipeline.restored_nodes import restored_nodes
@@ -46,8 +48,10 @@ class Prepare(Stage):
 
     def write(self) -> None:
         model = self.results.model
-        shaped = model if model.prepared else model.with_input_shape(self.configuration.input_shape)
-        self.results.files += self.checkpoint("prepare").write_model(shaped)
+        if not model.prepared:
+            with contextlib.suppress(UnsupportedOperatorError):  # which is kept as its file has it
+                model = model.with_input_shape(self.configuration.input_shape)
+        self.results.files += self.checkpoint("prepare").write_model(model)
 
     def read(self) -> None:
         self.results.model = self.checkpoint("prepare").read_model()
@@ -152,10 +156,11 @@ class Merge(Stage):
         """Without compilation, a top that has no integer form stays in float.
 
         Raises:
-            UnsupportedOperatorError: it has none, and the run compiles.
+            UnsupportedOperatorError: it has none, and the run compiles; or operators of it are not known here.
         """
-        section, quantized = self.configuration.merge, self.results.quantized
-        merger = Model.merger(quantized, self.results.top, quantized.record.maps)
+        section, quantized, top = self.configuration.merge, self.results.quantized, self.results.top
+        _check_top(top, self.checkpoint("top").file(GRAPH))
+        merger = Model.merger(quantized, top, quantized.record.maps)
         try:
             self.results.merged = merger.merge_integers(section.attribute_deps, section.oscale_maps)
         except UnsupportedOperatorError as error:
@@ -172,6 +177,17 @@ class Merge(Stage):
 
     def read(self) -> None:
         self.results.merged = self.checkpoint("all.quantize").read_quantized()
+
+
+def _check_top(top: Model, kept: Path) -> None:
+    """Raise unless the operators above the keys are known, so that they can run here at all."""
+    try:
+        top.to_graph()
+    except UnsupportedOperatorError as error:
+        raise UnsupportedOperatorError(
+            "the model above the keys cannot be merged", where="section `MERGE_MODEL`", why=str(error),
+            remedy=f"run it in its own framework, on what the quantized base gives; SPLIT_MODEL leaves {kept} with "
+                   "Dump=True") from error
 
 
 class Evaluate(Stage):
