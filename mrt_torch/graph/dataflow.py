@@ -77,8 +77,10 @@ class Dataflow:
         the fewest numbers; among these the one with the most operators in the base. An anchored operator is never
         moved to the top, nor computed twice.
         """
-        raised = {value for value in self.raised if value not in self.kept}
-        above = set(self.causes) | raised
+        above: set[Value] = set()
+        for value, sources in self.inputs.items():
+            if value in self.causes or value in self.raised and value not in self.kept or not above.isdisjoint(sources):
+                above.add(value)
         outside = set(self.heads) | set(self.read_above)
         total = sum(self._size(value) for value in self.inputs) + 1
         network = FlowNetwork()

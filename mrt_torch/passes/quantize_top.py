@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from mrt_torch.quantization.context import QuantizationContext, Quantized
 from mrt_torch.quantization.held import proven_magnitude
 from mrt_torch.quantization.settings import QuantizationSettings
 
+logger = logging.getLogger(__name__)
 REMEDY = ("keep the upper half in floats: ModelMerger.merge() joins it as it is; or split above these nodes, so that "
           "they are calibrated with the lower half")
 # Numbers that stand beside data, in its units, by the operator's name in MXNet.
@@ -109,6 +111,9 @@ def quantize_top(base: fx.GraphModule, inputs: Mapping[str, tuple[fx.Node, float
         output, scale = inputs[node.name]
         context.set_value(node, Quantized(copies[output], scale))
     _write_top(top, context, named)
+    if context.weighted_sums:
+        logger.warning("%s: layers of the upper half are not calibrated, so their ranges are those that are proven; "
+                       "split above them where accuracy counts", ", ".join(map(describe, context.weighted_sums)))
     scales = write_outputs(context)
     numbers = [number for node in top.graph.nodes if node.op == "call_function"
                for number in _numbers_of(node, context)]

@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-NAMES = ("accuracy", "parity", "zoo", "pipeline", "prepare", "calibration", "readers", "mutations", "errors", "dialect")
+NAMES = ("accuracy", "parity", "zoo", "detection", "pipeline", "prepare", "calibration", "readers", "mutations",
+         "errors", "dialect")
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import operator
 
 import pytest
@@ -139,6 +140,15 @@ def test_merged_integers(make, keys, output_precision):
     probe.recompile()
     expected = base.to_graph()(data)
     assert read and all(torch.equal(found, expected[index]) for found, index in zip(probe(data), read, strict=True))
+
+
+@pytest.mark.parametrize("keys, told", [(["pool0"], ["conv1", "dense"]), (["dense"], [])])
+def test_layers_above_the_keys_are_told_of(caplog, keys, told):
+    """They work on proven ranges; other operators lose nothing by that."""
+    mrt, base, top = quantized_base(prepared(), keys)
+    Model.merger(base, top, mrt.get_maps()).merge_integers()
+    messages = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(messages) == bool(told) and all(name in messages[0] for name in told)
 
 
 def test_merged_integers_are_deployed(tmp_path):

@@ -74,10 +74,14 @@ def test_an_end_from_outside_is_a_message(capsys, monkeypatch, error, words):
 
 
 def test_the_interrupt_key_ends_a_real_process(tmp_path):
-    """Oracle: a signal to a process that waits for the rest of its configuration file."""
+    """Oracle: a signal to a process that waits for the rest of its configuration file.
+
+    The handler is Python's own, also where this process was started in the background, which ignores the key.
+    """
     pipe = tmp_path / "net.ini"
     os.mkfifo(pipe)
-    process = subprocess.Popen([sys.executable, "-c", "import sys; from mrt_torch.cli import main\n"
+    process = subprocess.Popen([sys.executable, "-c", "import signal, sys; from mrt_torch.cli import main\n"
+                                "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
                                 "import mrt_torch.commands; print('ready', flush=True); main(sys.argv[1:])",
                                 "inspect", pipe, pipe], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:

@@ -70,6 +70,13 @@ def test_five_reshapes_of_one_tensor_are_one_key():
     assert flow.narrowest_cut() == [1] and flow.because(1, [1]) == ["sort"]
 
 
+def test_what_follows_a_raised_value_is_above_too():
+    """Oracle: ``tried``. 6 reads the raised 5, so it is no key, though it would leave more in the base."""
+    flow = Dataflow({0: [], 1: [], **{value: [0] for value in range(2, 6)}, 6: [0, 5, 1]}, {}, {2, 3, 4, 6},
+                    raised={5}, sizes=dict.fromkeys(range(7), 1))
+    assert flow.narrowest_cut() == [0, 1] == list(tried(flow)[1])
+
+
 def test_a_convolution_stays_below():
     """Oracle: the rule: two keys behind two convolutions, though one before both would do."""
     inputs = {0: [], 1: [0], 2: [1], 3: [1], 4: [2, 3]}
