@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Mapping
 
@@ -22,17 +21,14 @@ from bridges.mxnet.exporters.float_normalization import NORMALIZATION_WRITERS
 from bridges.mxnet.exporters.float_pooling import POOLING_WRITERS
 from bridges.mxnet.exporters.float_resizing import RESIZING_WRITERS
 from bridges.mxnet.exporters.float_shape import SHAPE_WRITERS
-from bridges.mxnet.params_file import write_params
 from bridges.mxnet.symbol import Entry, Symbol
+from bridges.mxnet.symbol_and_params import write_model_files
 from bridges.mxnet.symbol_builder import SymbolBuilder, plan_names
-from bridges.mxnet.symbol_file import write_symbol
 from mrt_torch.errors import ExportError
 from mrt_torch.graph.editor import output_nodes, shape_of, tensor_of
 from mrt_torch.graph.facts import describe
 from mrt_torch.graph.runner import copy_graph_module
 from mrt_torch.ops.composition import expand_compositions
-
-logger = logging.getLogger(__name__)
 
 FLOAT_WRITERS: Mapping[object, Callable[[FloatCall], Entry]] = {
     **LAYER_WRITERS, **FUNCTION_WRITERS, **ELEMENTWISE_WRITERS, **SHAPE_WRITERS, **MOVEMENT_WRITERS,
@@ -62,10 +58,7 @@ def export_float(graph_module: fx.GraphModule, symbol_path: str | os.PathLike[st
     module = copy_graph_module(graph_module)
     module.graph.eliminate_dead_code()
     expand_compositions(module)
-    symbol, params = build_float_symbol(module)
-    write_params(params_path, params)
-    write_symbol(symbol, symbol_path)
-    logger.info("wrote %d MXNet nodes and %d parameters", len(symbol.operators), len(params))
+    write_model_files(*build_float_symbol(module), symbol_path, params_path)
 
 
 def build_float_symbol(module: fx.GraphModule) -> tuple[Symbol, dict[str, np.ndarray]]:

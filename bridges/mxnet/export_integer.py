@@ -10,7 +10,6 @@ Bind with oneDNN off (``MXNET_MKLDNN_ENABLED=0``) after ``import bridges.mxnet.c
 
 from __future__ import annotations
 
-import logging
 import operator
 import os
 from collections import Counter
@@ -20,10 +19,9 @@ import numpy as np
 from torch import fx
 
 from bridges.mxnet.exporters.integer import INTEGER_WRITERS, IntegerCall
-from bridges.mxnet.params_file import write_params
 from bridges.mxnet.symbol import Entry, Symbol
+from bridges.mxnet.symbol_and_params import write_model_files
 from bridges.mxnet.symbol_builder import SymbolBuilder, plan_names
-from bridges.mxnet.symbol_file import write_symbol
 from mrt_torch.cvm.analysis import call_of, selected_output
 from mrt_torch.cvm.interval import Interval
 from mrt_torch.cvm.operator import OPERATORS
@@ -32,8 +30,6 @@ from mrt_torch.errors import ExportError
 from mrt_torch.graph.editor import output_nodes, shape_of, tensor_of
 from mrt_torch.graph.facts import describe, facts_of
 from mrt_torch.graph.runner import copy_graph_module
-
-logger = logging.getLogger(__name__)
 
 
 def export_integer(graph_module: fx.GraphModule, symbol_path: str | os.PathLike[str],
@@ -58,9 +54,7 @@ def export_integer(graph_module: fx.GraphModule, symbol_path: str | os.PathLike[
     module.graph.eliminate_dead_code()
     verify(module, deployable=False)
     symbol, params = build_symbol(module)
-    write_params(params_path, params)
-    write_symbol(symbol, symbol_path)
-    logger.info("wrote %d MXNet nodes and %d parameters", len(symbol.operators), len(params))
+    write_model_files(symbol, params, symbol_path, params_path)
 
 
 def build_symbol(module: fx.GraphModule) -> tuple[Symbol, dict[str, np.ndarray]]:

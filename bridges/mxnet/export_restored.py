@@ -7,7 +7,6 @@ they have in the file, and an input of float64.
 
 from __future__ import annotations
 
-import logging
 import os
 
 import numpy as np
@@ -17,10 +16,9 @@ from torch import fx
 from bridges.mxnet.export_float import raise_all, require_axes, write_float
 from bridges.mxnet.export_integer import write_integer
 from bridges.mxnet.exporters.float_call import FloatCall, bound_arguments
-from bridges.mxnet.params_file import write_params
 from bridges.mxnet.symbol import Entry, Symbol
+from bridges.mxnet.symbol_and_params import write_model_files
 from bridges.mxnet.symbol_builder import SymbolBuilder, plan_names
-from bridges.mxnet.symbol_file import write_symbol
 from mrt_torch.cvm.analysis import selected_output
 from mrt_torch.cvm.interval import precision_range
 from mrt_torch.cvm.operator import OPERATORS
@@ -29,8 +27,6 @@ from mrt_torch.graph.editor import output_nodes, shape_of, tensor_of
 from mrt_torch.graph.facts import facts_of
 from mrt_torch.graph.runner import copy_graph_module
 from mrt_torch.ops.composition import expand_compositions
-
-logger = logging.getLogger(__name__)
 
 
 def export_restored(graph_module: fx.GraphModule, symbol_path: str | os.PathLike[str],
@@ -51,10 +47,7 @@ def export_restored(graph_module: fx.GraphModule, symbol_path: str | os.PathLike
     module = copy_graph_module(graph_module)
     module.graph.eliminate_dead_code()
     expand_compositions(module)
-    symbol, params = build_restored_symbol(module)
-    write_params(params_path, params)
-    write_symbol(symbol, symbol_path)
-    logger.info("wrote %d MXNet nodes and %d parameters", len(symbol.operators), len(params))
+    write_model_files(*build_restored_symbol(module), symbol_path, params_path)
 
 
 def build_restored_symbol(module: fx.GraphModule) -> tuple[Symbol, dict[str, np.ndarray]]:
