@@ -35,7 +35,7 @@ def restored_nodes(module: fx.GraphModule, names: Sequence[str]) -> list[str]:
             found = [node for node, operator in operators.items() if operator == name.removeprefix(OPERATOR)]
             if not found:
                 raise InvalidArgumentError(
-                    f"the prepared graph has no operator '{name.removeprefix(OPERATOR)}'", where="Restore_name",
+                    f"the prepared graph has no operator '{name.removeprefix(OPERATOR)}'",
                     why=f"it has {', '.join(sorted(set(operators.values())))}", remedy="name one of them")
             chosen.update(found)
         else:

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from mrt_torch.data.dataset import dataset_called
 from mrt_torch.errors import InvalidArgumentError
 from mrt_torch.pipeline.devices import check_devices
 from mrt_torch.pipeline.log_file import logging_to
 from mrt_torch.pipeline.read_configuration import read_configuration
 from mrt_torch.pipeline.run_configuration import RunConfiguration, StartPoint
+from mrt_torch.pipeline.run_data import dataset_of
 from mrt_torch.pipeline.stage import Results, Stage
 from mrt_torch.pipeline.stages import STAGES
 from mrt_torch.pipeline.summary import ModelSize, RunSummary, StageResult
@@ -44,7 +44,8 @@ def run_configuration_file(path: str | os.PathLike[str], overrides: Mapping[str,
 def run(configuration: RunConfiguration, progress: bool | None = None) -> RunSummary:
     """Run a configuration; see ``run_configuration_file``."""
     check_devices(configuration)
-    dataset_called(configuration.calibration.dataset)
+    dataset_of(configuration, configuration.calibration.batch)
+    _check_restored(configuration)
     if not configuration.start.exists(configuration.split.keys):
         raise InvalidArgumentError("Invalid start point", where="RunConfiguration.start",
                                    why=f"without keys a run has no {configuration.start.name}",
@@ -82,3 +83,11 @@ def _take(stage: Stage, start: StartPoint, progress: bool | None) -> str:
     if stage.dumps:
         stage.write()
     return FINISHED
+
+
+def _check_restored(configuration: RunConfiguration) -> None:
+    if configuration.quantization.restore_name and configuration.compilation is not None:
+        raise InvalidArgumentError("a model with parts in float cannot be compiled",
+                                   where="option `Restore_name` in section `QUANTIZATION`",
+                                   why=f"saw {', '.join(configuration.quantization.restore_name)}",
+                                   remedy="leave the option empty, or the section COMPILATION out")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from mrt_torch.data.dataset import Dataset, dataset_called
+from mrt_torch.pipeline.blamed_option import blamed
 from mrt_torch.pipeline.input_shape import set_batch
 from mrt_torch.pipeline.run_configuration import RunConfiguration
 
@@ -29,6 +30,14 @@ class FirstBatches(Sequence):
 
 
 def dataset_of(configuration: RunConfiguration, batch: int) -> Dataset:
-    """The data set of a run, in batches of a size."""
-    section = configuration.calibration
-    return dataset_called(section.dataset)(set_batch(configuration.input_shape, batch), root=section.dataset_dir)
+    """The data set of a run, in batches of a size.
+
+    Raises:
+        InvalidArgumentError: there is none of that name, or it has other inputs.
+        InvalidFileError: its files are missing or corrupt.
+    """
+    section, shape = configuration.calibration, set_batch(configuration.input_shape, batch)
+    with blamed("CALIBRATION", "Dataset"):
+        dataset = dataset_called(section.dataset)
+    with blamed("CALIBRATION", "Dataset", "Dataset_dir"):
+        return dataset(shape, root=section.dataset_dir)

@@ -12,6 +12,7 @@ from mrt_torch.evaluation import evaluate
 from mrt_torch.extension_file import save_ext
 from mrt_torch.model import Model
 from mrt_torch.mrt import MRT
+from mrt_torch.pipeline.blamed_option import blamed
 from mrt_torch.pipeline.checkpoint import EXTENSION, GRAPH
 from mrt_torch.pipeline.float_model import load_float_model
 from mrt_torch.pipeline.input_shape import set_batch
@@ -40,7 +41,8 @@ class Prepare(Stage):
         """
         self.results.model = load_float_model(self.configuration)
         try:
-            self.results.model.prepare(self.configuration.input_shape)
+            with blamed("DEFAULT", "Input_shape"):
+                self.results.model.prepare(self.configuration.input_shape)
         except UnsupportedOperatorError as error:
             if not self.configuration.split.keys:
                 raise
@@ -72,7 +74,8 @@ class Split(Stage):
 
     def make(self, progress: bool | None) -> None:
         model, shape = self.results.model, self.configuration.input_shape
-        base, top = model.split(self.configuration.split.keys, None if model.prepared else shape)
+        with blamed(self.name, "Keys"):
+            base, top = model.split(self.configuration.split.keys, None if model.prepared else shape)
         if not base.prepared:
             base.prepare(shape)
         self.results.base, self.results.top = base, top
@@ -98,7 +101,8 @@ class Calibrate(Stage):
         section = self.configuration.calibration
         mrt = (self.results.base or self.results.model).get_mrt()
         if section.cfg_groups:
-            mrt.set_cfg_dict(section.cfg_groups)
+            with blamed(self.name, "Cfg_groups"):
+                mrt.set_cfg_dict(section.cfg_groups)
         mrt.set_data(FirstBatches(dataset_of(self.configuration, section.batch), section.calibrate_num))
         mrt.calibrate(ctx=section.devices[0], lambd=section.lambd, progress=progress)
         self.results.mrt = mrt
@@ -162,7 +166,8 @@ class Merge(Stage):
         _check_top(top, self.checkpoint("top").file(GRAPH))
         merger = Model.merger(quantized, top, quantized.record.maps)
         try:
-            self.results.merged = merger.merge_integers(section.attribute_deps, section.oscale_maps)
+            with blamed(self.name, "Attribute_deps", "Oscale_maps"):
+                self.results.merged = merger.merge_integers(section.attribute_deps, section.oscale_maps)
         except UnsupportedOperatorError as error:
             if self.configuration.compilation is not None:
                 raise UnsupportedOperatorError(
@@ -221,9 +226,10 @@ class Compile(Stage):
         folder = section.dump_dir / f"{self.configuration.model_name}_cvm"
         remove_leftovers(folder)
         inputs, _ = dataset_of(self.configuration, section.batch).batch(0)
-        self.results.files.append(self.results.final.to_cvm(
-            folder.name, section.dump_dir, set_batch(self.configuration.input_shape, section.batch),
-            section.device_type, section.device_ids, data=inputs))
+        with blamed(self.name, "Batch"):
+            self.results.files.append(self.results.final.to_cvm(
+                folder.name, section.dump_dir, set_batch(self.configuration.input_shape, section.batch),
+                section.device_type, section.device_ids, data=inputs))
 
 
 def apply_settings(mrt: MRT, section: QuantizationSection) -> None:
@@ -238,10 +244,12 @@ def apply_settings(mrt: MRT, section: QuantizationSection) -> None:
     for setter, value in chosen:
         if value is not None:
             setter(value)
-    for name, threshold in section.thresholds.items():
-        mrt.set_threshold(name, threshold)
-    for name in restored_nodes(mrt.model.module, section.restore_name):
-        mrt.set_restore(name)
+    with blamed("QUANTIZATION", "Thresholds"):
+        for name, threshold in section.thresholds.items():
+            mrt.set_threshold(name, threshold)
+    with blamed("QUANTIZATION", "Restore_name"):
+        for name in restored_nodes(mrt.model.module, section.restore_name):
+            mrt.set_restore(name)
 
 
 #: All of them, in order.

@@ -15,11 +15,18 @@ import torch
 from mrt_torch import MRT, Model, load_ext, load_real_data
 from mrt_torch.data import dataset_called
 from mrt_torch.demo import load_digits
-from mrt_torch.errors import InvalidArgumentError, InvalidFileError
+from mrt_torch.errors import InvalidArgumentError, InvalidFileError, InvalidGraphError
 from mrt_torch.graph.stage import Stage
 from mrt_torch.pipeline.checkpoint import Checkpoint
 from mrt_torch.pipeline.run import run, run_configuration_file
-from mrt_torch.pipeline.run_configuration import QuantizationSection, StartPoint
+from mrt_torch.pipeline.run_configuration import (
+    CalibrationSection,
+    CompilationSection,
+    MergeSection,
+    QuantizationSection,
+    SplitSection,
+    StartPoint,
+)
 from tests.mrt_torch.pipeline import killed_runs
 from tests.mrt_torch.pipeline.runs import KEY, digits_run, written
 from tests.mrt_torch.processes import run_python
@@ -204,8 +211,47 @@ def test_restored_nodes(tmp_path, names, kept):
 
 def test_restored_nodes_that_do_not_exist(tmp_path):
     for name in ("nobody", "_OP_Nothing"):
-        with pytest.raises(InvalidArgumentError, match=name.removeprefix("_OP_")):
-            run(digits_run(tmp_path, quantization=QuantizationSection(restore_name=(name,))))
+        with pytest.raises(InvalidArgumentError, match=name.removeprefix("_OP_")) as caught:
+            run(digits_run(tmp_path, quantization=QuantizationSection(restore_name=(name,)), compilation=None))
+        assert "option `Restore_name` in section `QUANTIZATION`" in str(caught.value)
+
+
+@pytest.mark.parametrize("blame, error, wrong", [
+    ("`Dataset` in section `CALIBRATION`", InvalidArgumentError, {"calibration": CalibrationSection("nobody")}),
+    ("`Dataset` or `Dataset_dir` in section `CALIBRATION`", InvalidArgumentError,
+     {"calibration": CalibrationSection("mnist")}),
+    ("`Dataset` or `Dataset_dir` in section `CALIBRATION`: nowhere", InvalidFileError,
+     {"calibration": CalibrationSection("npz", dataset_dir=Path("nowhere"))}),
+    ("`Restore_name` in section `QUANTIZATION`", InvalidArgumentError,
+     {"quantization": QuantizationSection(restore_name=("relu0",))})])
+def test_what_is_wrong_from_the_start_is_told_before_anything_is_written(tmp_path, blame, error, wrong):
+    """The message names the option; the folder stays empty."""
+    with pytest.raises(error) as caught:
+        run(digits_run(tmp_path, **wrong))
+    assert f"where: option {blame}" in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("blame, wrong", [
+    ("`Keys` in section `SPLIT_MODEL`", {"split": SplitSection(("nobody",))}),
+    ("`Cfg_groups` in section `CALIBRATION`",
+     {"calibration": CalibrationSection("digits", cfg_groups={"relu0": {"quant_type": "Nobody"}})}),
+    ("`Thresholds` in section `QUANTIZATION`", {"quantization": QuantizationSection(thresholds={"nobody": 1.0})}),
+    ("`Attribute_deps` or `Oscale_maps` in section `MERGE_MODEL`",
+     {"split": SplitSection((KEY,)), "merge": MergeSection({"nobody": {"scalar": KEY}}, {})}),
+    ("`Batch` in section `COMPILATION`", {"compilation": CompilationSection(Path("."), 1000)})])
+def test_what_a_stage_refuses_is_blamed_on_its_option(tmp_path, monkeypatch, blame, wrong):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidArgumentError) as caught:
+        run(digits_run(tmp_path, evaluation=None, **wrong))
+    assert f"where: option {blame}" in str(caught.value)
+
+
+def test_an_input_shape_that_does_not_fit(tmp_path):
+    """The data set fits, the network does not."""
+    data = CalibrationSection("stdrandom")
+    with pytest.raises(InvalidGraphError, match="option `Input_shape` in section `DEFAULT`: node 'conv0'"):
+        run(replace(digits_run(tmp_path, calibration=data), input_shape=(-1, 1, 3)))
 
 
 def test_wide_inputs_have_wide_data(tmp_path):
