@@ -11,12 +11,12 @@ import os
 import sys
 from collections.abc import Sequence
 from configparser import ConfigParser
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from mrt_torch.errors import InvalidArgumentError, MRTError
+from mrt_torch.pipeline.checkpoint import require_files
 from mrt_torch.pipeline.devices import read_devices
 from mrt_torch.pipeline.input_shape import batch_axis, set_batch
 from mrt_torch.pipeline.option_reader import REQUIRED, OptionReader
@@ -101,11 +101,7 @@ def _checkpoint_exist(sec: str, *flist: str | os.PathLike[str]) -> None:
     Raises:
         InvalidArgumentError: one is missing.
     """
-    for name in flist:
-        if not Path(name).exists():
-            raise InvalidArgumentError(f"Check point of `{sec}` not found, please move the start point earlier",
-                                       where=_where("DEFAULT", "Start"), why=f"there is no {os.fspath(name)}",
-                                       remedy=f"start earlier, with Dump=True in section `{sec}`")
+    require_files(sec, flist, InvalidArgumentError)
 
 
 def _reader(config: ConfigParser) -> OptionReader:

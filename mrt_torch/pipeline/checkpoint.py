@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mrt_torch.atomic_file import remove_leftovers, temporary_directory
-from mrt_torch.errors import InvalidFileError, UnsupportedOperatorError
+from mrt_torch.errors import InvalidFileError, MRTError, UnsupportedOperatorError
 from mrt_torch.extension_file import save_ext
 from mrt_torch.model import Model
 from mrt_torch.model_file import write_model
@@ -17,6 +17,20 @@ from mrt_torch.mrt import MRT
 from mrt_torch.mrt_files import load_state, save_state
 
 GRAPH, PARAMETERS, EXTENSION, SAMPLE = "json", "params", "ext", "sample.safetensors"
+
+
+def require_files(stage: str, files: Iterable[str | os.PathLike[str]], error: type[MRTError] = InvalidFileError
+                  ) -> None:
+    """Raise unless all files of the checkpoint of a stage are there.
+
+    Raises:
+        InvalidFileError: one is missing; ``error`` names another class.
+    """
+    missing = [os.fspath(name) for name in files if not Path(name).is_file()]
+    if missing:
+        raise error(f"Check point of `{stage}` not found, please move the start point earlier",
+                    where="option `Start` in section `DEFAULT`", why=f"there is no {missing[0]}",
+                    remedy=f"start earlier, with Dump=True in section `{stage}`")
 
 
 @dataclass(frozen=True)
@@ -51,11 +65,7 @@ class Checkpoint:
         Raises:
             InvalidFileError: it is not.
         """
-        missing = [self.file(extension) for extension in (GRAPH, PARAMETERS) if not self.file(extension).is_file()]
-        if missing:
-            raise InvalidFileError(f"Check point of `{self.stage}` not found, please move the start point earlier",
-                                   where="option `Start` in section `DEFAULT`", why=f"there is no {missing[0]}",
-                                   remedy=f"start earlier, with Dump=True in section `{self.stage}`")
+        require_files(self.stage, [self.file(extension) for extension in (GRAPH, PARAMETERS)])
 
     def write(self, write: Callable[[str], None]) -> list[Path]:
         """Replace the checkpoint by the files that ``write`` writes; their names begin with the text it is given."""
